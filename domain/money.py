@@ -26,7 +26,7 @@ MONEY = Context(
     clamp=0,
     traps=[InvalidOperation, DivisionByZero, Overflow],
 )
-"""Fifty digits: products of any two venue numbers are exact; only divisions round, and always the same way."""
+"""Fifty digits: products of two venue numbers are exact; only divisions round, always the same way."""
 
 ZERO = Decimal(0)
 
