@@ -1,0 +1,502 @@
+"""`InFlightOrder`: one order as facts, and what follows from them.
+
+An order stores no state that handlers overwrite. Each event adds a fact; state, quantities and flags are pure
+functions of the facts, so that the same evidence in any order ends in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+import msgspec
+
+from domain.enums import (
+    ClosingKind,
+    OrderState,
+    OrderType,
+    PositionAction,
+    RequestState,
+    Submission,
+    TimeInForce,
+    TradeType,
+)
+from domain.errors import VersionError
+from domain.events import (
+    LedgerEvent,
+    OrderAcknowledged,
+    OrderAmended,
+    OrderAmendRefused,
+    OrderAmendRequested,
+    OrderAmendUnknown,
+    OrderCancelled,
+    OrderCancelRefused,
+    OrderCancelRequested,
+    OrderCancelUnknown,
+    OrderCreated,
+    OrderExpired,
+    OrderFailed,
+    OrderFilled,
+    OrderNotFound,
+    OrderObserved,
+    OrderReportedFilled,
+    OrderSubmitted,
+    OrderSubmitUnknown,
+    OrderTriggered,
+)
+from domain.money import MONEY, ZERO
+
+__all__ = ["DONE_STATES", "INFERRED_REASONS", "Closing", "InFlightOrder", "OrderView", "closing_rank"]
+
+DONE_STATES = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.FAILED, OrderState.EXPIRED})
+
+INFERRED_REASONS = frozenset({"not_found", "absence_proven"})
+"""Reason codes of closings that were concluded from absence. Any evidence of life refutes them."""
+
+
+class Closing(msgspec.Struct, frozen=True, gc=False):
+    """How the order ended, why (our code and the venue's text), and when by the venue's clock."""
+
+    kind: ClosingKind
+    reason_code: str
+    reason: str
+    exchange_time_ms: int | None
+
+    @property
+    def is_inferred(self) -> bool:
+        return self.reason_code in INFERRED_REASONS
+
+
+_RANKS = {ClosingKind.FAILED: 1, ClosingKind.FILLED: 2, ClosingKind.EXPIRED: 3, ClosingKind.CANCELLED: 4}
+
+
+def closing_rank(kind: ClosingKind, reason_code: str) -> int:
+    """Which of two contradicting ends stands, whichever came first: the higher rank.
+
+    A conclusion from absence yields to everything. FAILED says that the order never lived, so any end of a
+    living order refutes it. CANCELLED and EXPIRED beat a bare "filled", because a complete fill shows in the
+    fills themselves, and only they can say that the remainder was dropped.
+    """
+    return 0 if reason_code in INFERRED_REASONS else _RANKS[kind]
+
+
+class OrderView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An order as it stood right after one event: what listeners, publishers and views receive.
+
+    `amount`, `filled_amount`, `remaining_amount` are in base units; prices in quote units per base unit;
+    `fees` maps token to the amount paid (negative: received).
+    """
+
+    client_order_id: str
+    exchange_order_id: str | None
+    venue: str
+    account: str
+    trading_pair: str
+    order_type: OrderType
+    trade_type: TradeType
+    position_action: PositionAction
+    price: Decimal
+    trigger_price: Decimal | None
+    amount: Decimal
+    filled_amount: Decimal
+    average_fill_price: Decimal | None
+    remaining_amount: Decimal
+    fees: dict[str, Decimal]
+    state: OrderState
+    outcome_unknown: bool
+    reason_code: str
+    reason: str
+    external: bool
+    tag: str
+    created_at_ns: int
+    updated_at_ns: int
+    version: int
+
+
+class InFlightOrder:
+    """An order as the fold of its events. `apply` is the only way its facts change."""
+
+    __slots__ = (
+        "amend",
+        "amend_leg_amount",
+        "amend_price",
+        "amended_count",
+        "attempts",
+        "cancel",
+        "cancel_reason",
+        "closing",
+        "cost",
+        "created",
+        "ended_legs",
+        "exchange_order_ids",
+        "expires_at_ms",
+        "fees",
+        "filled_amount",
+        "fills",
+        "former_filled",
+        "last_fill_time_ms",
+        "leg_amount",
+        "not_found_count",
+        "price",
+        "submission",
+        "triggered",
+        "unknown_reason",
+        "updated_at_ns",
+        "version",
+    )
+
+    def __init__(self, created: OrderCreated) -> None:
+        self.created = created
+        self.version = created.originator_version
+        self.updated_at_ns = created.recorded_at_ns
+        self.submission = Submission.NONE
+        self.unknown_reason = ""
+        self.attempts = 0
+        self.expires_at_ms: int | None = None
+        self.exchange_order_ids: tuple[str, ...] = ()
+        self.price = created.price
+        self.leg_amount = created.amount
+        self.former_filled = ZERO
+        self.amended_count = 0
+        self.filled_amount = ZERO
+        self.cost = ZERO
+        self.fees: dict[str, Decimal] | None = None
+        self.fills: dict[str, tuple[str, Decimal]] | None = None
+        self.last_fill_time_ms = 0
+        self.cancel = RequestState.NONE
+        self.cancel_reason = ""
+        self.amend = RequestState.NONE
+        self.amend_price: Decimal | None = None
+        self.amend_leg_amount: Decimal | None = None
+        self.closing: Closing | None = None
+        self.ended_legs: dict[str, Closing] | None = None
+        self.triggered = False
+        self.not_found_count = 0
+
+    # -- building ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def fold(cls, events: Iterable[LedgerEvent]) -> InFlightOrder:
+        """Rebuild an order from its events, first to last. Raises `VersionError` on a gap."""
+        iterator = iter(events)
+        first = next(iterator, None)
+        if not isinstance(first, OrderCreated):
+            raise VersionError(f"An order begins with order.created, not with {first!r:.200}.")
+        order = cls(first)
+        for event in iterator:
+            order.apply(event)
+        return order
+
+    def apply(self, event: LedgerEvent) -> None:
+        """Add one fact. Raises `VersionError` when it is not the next event of this order."""
+        if event.originator_id != self.created.originator_id or event.originator_version != self.version + 1:
+            raise VersionError(
+                f"Event {event.topic} version {event.originator_version} of {event.originator_id!r} does not "
+                f"follow version {self.version} of {self.created.originator_id!r}."
+            )
+        _APPLY[type(event)](self, event)
+        self.version = event.originator_version
+        self.updated_at_ns = event.recorded_at_ns
+
+    def _on_submitted(self, event: OrderSubmitted) -> None:
+        self.attempts = event.attempt
+        self.expires_at_ms = event.expires_at_ms
+        if self.submission is Submission.NONE:
+            self.submission = Submission.SENT
+
+    def _on_submit_unknown(self, event: OrderSubmitUnknown) -> None:
+        if self.submission is not Submission.ACKNOWLEDGED:
+            self.submission = Submission.UNKNOWN
+            self.unknown_reason = event.reason_code
+
+    def _lives(self) -> None:
+        """Evidence that the venue has or had the order: settles the submit, refutes what denied it."""
+        self.submission = Submission.ACKNOWLEDGED
+        self.not_found_count = 0
+        if self.closing is not None and self.closing.is_inferred:
+            self.closing = None
+
+    def _add_exchange_id(self, exchange_order_id: str | None, *, as_current: bool = False) -> None:
+        if exchange_order_id is None:
+            return
+        ids = self.exchange_order_ids
+        if exchange_order_id in ids:
+            if as_current and ids[-1] != exchange_order_id:
+                self.exchange_order_ids = (*(i for i in ids if i != exchange_order_id), exchange_order_id)
+        else:
+            self.exchange_order_ids = (*ids, exchange_order_id)
+
+    def _on_acknowledged(self, event: OrderAcknowledged) -> None:
+        self._lives()
+        self._add_exchange_id(event.exchange_order_id)
+
+    def _on_filled(self, event: OrderFilled) -> None:
+        fill = event.fill
+        if self.closing is not None and self.closing.kind is ClosingKind.FAILED:
+            self.closing = None
+        self._lives()
+        if self.fills is None:
+            self.fills = {}
+            self.fees = {}
+        assert self.fees is not None
+        assert fill.fill_key not in self.fills, "a fill is booked once"
+        if self.amended_count == 0:
+            self._add_exchange_id(fill.exchange_order_id)
+        elif fill.exchange_order_id != self.exchange_order_ids[-1]:
+            self.former_filled = MONEY.add(self.former_filled, fill.amount)
+        self.fills[fill.fill_key] = (fill.exchange_order_id, fill.amount)
+        self.filled_amount = MONEY.add(self.filled_amount, fill.amount)
+        self.cost = MONEY.fma(fill.price, fill.amount, self.cost)
+        self.fees[fill.fee_token] = MONEY.add(self.fees.get(fill.fee_token, ZERO), fill.fee)
+        self.last_fill_time_ms = max(self.last_fill_time_ms, fill.exchange_time_ms)
+
+    def _on_triggered(self, event: OrderTriggered) -> None:
+        self._lives()
+        self._add_exchange_id(event.exchange_order_id)
+        self.triggered = True
+
+    def _on_cancel_requested(self, event: OrderCancelRequested) -> None:
+        self.cancel = RequestState.REQUESTED
+        self.cancel_reason = ""
+
+    def _on_cancel_unknown(self, event: OrderCancelUnknown) -> None:
+        self.cancel = RequestState.UNKNOWN
+        self.cancel_reason = event.reason_code
+
+    def _on_cancel_refused(self, event: OrderCancelRefused) -> None:
+        self.cancel = RequestState.REFUSED
+        self.cancel_reason = event.reason_code
+
+    def _on_amend_requested(self, event: OrderAmendRequested) -> None:
+        self.amend = RequestState.REQUESTED
+        self.amend_price = event.price
+        self.amend_leg_amount = event.leg_amount
+
+    def _on_amend_unknown(self, event: OrderAmendUnknown) -> None:
+        self.amend = RequestState.UNKNOWN
+
+    def _on_amended(self, event: OrderAmended) -> None:
+        self._lives()
+        self.amend = RequestState.NONE
+        self.amend_price = self.amend_leg_amount = None
+        self.amended_count += 1
+        self.price = event.price
+        self.leg_amount = event.leg_amount
+        self._add_exchange_id(event.exchange_order_id, as_current=True)
+        current = self.exchange_order_ids[-1] if self.exchange_order_ids else ""
+        self.former_filled = ZERO
+        for exchange_order_id, amount in (self.fills or {}).values():
+            if exchange_order_id != current:
+                self.former_filled = MONEY.add(self.former_filled, amount)
+
+    def _on_amend_refused(self, event: OrderAmendRefused) -> None:
+        self.amend = RequestState.REFUSED
+        self.amend_price = self.amend_leg_amount = None
+
+    def _on_reported_filled(self, event: OrderReportedFilled) -> None:
+        self._lives()
+        self._add_exchange_id(event.exchange_order_id)
+        self._close(ClosingKind.FILLED, "filled", "", event.exchange_time_ms)
+
+    def _on_cancelled(self, event: OrderCancelled) -> None:
+        self._closed(ClosingKind.CANCELLED, event)
+
+    def _on_failed(self, event: OrderFailed) -> None:
+        self._closed(ClosingKind.FAILED, event)
+        if self.submission is not Submission.ACKNOWLEDGED:
+            self.submission = Submission.REFUSED
+
+    def _on_expired(self, event: OrderExpired) -> None:
+        self._closed(ClosingKind.EXPIRED, event)
+
+    def _closed(self, kind: ClosingKind, event: OrderCancelled | OrderFailed | OrderExpired) -> None:
+        self._add_exchange_id(event.exchange_order_id)
+        self._close(kind, event.reason_code, event.reason, event.exchange_time_ms)
+
+    def _close(self, kind: ClosingKind, code: str, reason: str, exchange_time_ms: int | None) -> None:
+        held = self.closing
+        if held is None or closing_rank(kind, code) > closing_rank(held.kind, held.reason_code):
+            self.closing = Closing(kind, code, reason, exchange_time_ms)
+
+    def _on_not_found(self, event: OrderNotFound) -> None:
+        self.not_found_count = event.count
+
+    def _on_observed(self, event: OrderObserved) -> None:
+        if event.closing_kind is not None and event.exchange_order_id is not None:
+            if self.ended_legs is None:
+                self.ended_legs = {}
+            self.ended_legs[event.exchange_order_id] = Closing(
+                event.closing_kind, event.reason_code, event.reason, event.exchange_time_ms
+            )
+        elif event.why == "still_open":
+            self.not_found_count = 0
+
+    # -- what follows from the facts -----------------------------------------------------------------------
+
+    @property
+    def client_order_id(self) -> str:
+        return self.created.originator_id
+
+    @property
+    def id(self) -> str:
+        """The aggregate id of the event store: the client order id."""
+        return self.created.originator_id
+
+    @property
+    def trading_pair(self) -> str:
+        return self.created.trading_pair
+
+    @property
+    def trade_type(self) -> TradeType:
+        return self.created.trade_type
+
+    @property
+    def venue_order_key(self) -> str:
+        """The client id in the venue's own format."""
+        return self.created.venue_order_key or self.created.originator_id
+
+    @property
+    def exchange_order_id(self) -> str | None:
+        """The current exchange id; an amend may have left earlier ones behind it."""
+        return self.exchange_order_ids[-1] if self.exchange_order_ids else None
+
+    @property
+    def is_external(self) -> bool:
+        return self.created.external
+
+    @property
+    def is_immediate(self) -> bool:
+        """Whether whatever does not fill at once is dropped."""
+        return self.created.time_in_force is TimeInForce.IOC or self.created.order_type is OrderType.MARKET
+
+    @property
+    def amount(self) -> Decimal:
+        """Total base units the order may execute, what earlier legs filled included."""
+        if self.amended_count == 0:
+            return self.leg_amount
+        return MONEY.add(self.leg_amount, self.former_filled)
+
+    @property
+    def remaining_amount(self) -> Decimal:
+        rest = MONEY.subtract(self.amount, self.filled_amount)
+        return rest if rest > ZERO else ZERO
+
+    @property
+    def average_fill_price(self) -> Decimal | None:
+        return MONEY.divide(self.cost, self.filled_amount) if self.filled_amount else None
+
+    @property
+    def overfilled(self) -> bool:
+        return self.filled_amount > self.amount
+
+    @property
+    def missing_fill_amount(self) -> Decimal:
+        """How much the venue says was filled that no fill has shown yet."""
+        if self.closing is None or self.closing.kind is not ClosingKind.FILLED:
+            return ZERO
+        return self.remaining_amount
+
+    @property
+    def state(self) -> OrderState:
+        """The derived state: the first rule that matches, in the order the lifecycle contract lists them."""
+        if self.filled_amount >= self.amount:
+            return OrderState.FILLED
+        if self.closing is not None:
+            return _CLOSED_STATE[self.closing.kind]
+        if self.cancel is RequestState.REQUESTED or self.cancel is RequestState.UNKNOWN:
+            return OrderState.PENDING_CANCEL
+        if self.filled_amount:
+            return OrderState.PARTIALLY_FILLED
+        if self.submission is Submission.ACKNOWLEDGED:
+            return OrderState.OPEN
+        if self.submission is Submission.SENT or self.submission is Submission.UNKNOWN:
+            return OrderState.PENDING_SUBMIT
+        return OrderState.PENDING_CREATE
+
+    @property
+    def is_done(self) -> bool:
+        return self.closing is not None or self.filled_amount >= self.amount
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the venue is known to hold it live."""
+        return not self.is_done and self.submission is Submission.ACKNOWLEDGED
+
+    @property
+    def is_fillable(self) -> bool:
+        """Whether it could still execute, as far as is known (an unknown submit counts as fillable)."""
+        return not self.is_done and self.submission is not Submission.NONE
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether a request about it is out with an unknown fate."""
+        if self.is_done:
+            return False
+        return (
+            self.submission is Submission.UNKNOWN
+            or self.cancel is RequestState.UNKNOWN
+            or self.amend is RequestState.UNKNOWN
+        )
+
+    def has_fill(self, fill_key: str) -> bool:
+        return self.fills is not None and fill_key in self.fills
+
+    def view(self) -> OrderView:
+        """The order as it stands, for readers outside the core."""
+        created = self.created
+        closing = self.closing
+        return OrderView(
+            client_order_id=created.originator_id,
+            exchange_order_id=self.exchange_order_id,
+            venue=created.venue,
+            account=created.account,
+            trading_pair=created.trading_pair,
+            order_type=created.order_type,
+            trade_type=created.trade_type,
+            position_action=created.position_action,
+            price=self.price,
+            trigger_price=created.trigger_price,
+            amount=self.amount,
+            filled_amount=self.filled_amount,
+            average_fill_price=self.average_fill_price,
+            remaining_amount=self.remaining_amount,
+            fees=dict(self.fees) if self.fees else {},
+            state=self.state,
+            outcome_unknown=self.outcome_unknown,
+            reason_code=closing.reason_code if closing is not None else self.unknown_reason,
+            reason=closing.reason if closing is not None else "",
+            external=created.external,
+            tag=created.tag,
+            created_at_ns=created.recorded_at_ns,
+            updated_at_ns=self.updated_at_ns,
+            version=self.version,
+        )
+
+
+_CLOSED_STATE = {
+    ClosingKind.CANCELLED: OrderState.CANCELLED,
+    ClosingKind.FAILED: OrderState.FAILED,
+    ClosingKind.EXPIRED: OrderState.EXPIRED,
+    ClosingKind.FILLED: OrderState.FILLED,
+}
+
+_APPLY: dict[type[LedgerEvent], Callable[..., None]] = {
+    OrderSubmitted: InFlightOrder._on_submitted,
+    OrderSubmitUnknown: InFlightOrder._on_submit_unknown,
+    OrderAcknowledged: InFlightOrder._on_acknowledged,
+    OrderFilled: InFlightOrder._on_filled,
+    OrderReportedFilled: InFlightOrder._on_reported_filled,
+    OrderTriggered: InFlightOrder._on_triggered,
+    OrderCancelRequested: InFlightOrder._on_cancel_requested,
+    OrderCancelUnknown: InFlightOrder._on_cancel_unknown,
+    OrderCancelRefused: InFlightOrder._on_cancel_refused,
+    OrderAmendRequested: InFlightOrder._on_amend_requested,
+    OrderAmendUnknown: InFlightOrder._on_amend_unknown,
+    OrderAmended: InFlightOrder._on_amended,
+    OrderAmendRefused: InFlightOrder._on_amend_refused,
+    OrderCancelled: InFlightOrder._on_cancelled,
+    OrderFailed: InFlightOrder._on_failed,
+    OrderExpired: InFlightOrder._on_expired,
+    OrderNotFound: InFlightOrder._on_not_found,
+    OrderObserved: InFlightOrder._on_observed,
+}
