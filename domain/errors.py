@@ -63,7 +63,7 @@ class UnknownOrderError(OrderRefusedError, LookupError):
     def __init__(self, client_order_id: str) -> None:
         super().__init__(
             "unknown_order",
-            f"No live order {client_order_id!r}. `orderledger history {client_order_id}` shows a finished one.",
+            f"No live order {client_order_id!r}; `orderledger history` shows a finished one.",
         )
 
 
