@@ -1,6 +1,6 @@
 """Everything that can happen to the core, as data: commands, raw venue bytes, connection changes, time.
 
-The core changes only by `step(input)`. What a recording holds is exactly these, in the order they were handled.
+The core changes only by `step(input)`. A recording holds exactly these, in the order they were handled.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """One thing that happened. `sequence` counts the inputs of a session from 1; `at_ns` is our clock (UTC)."""
+    """One thing that happened: the `sequence`-th input of its session, at `at_ns` of our clock (UTC)."""
 
     sequence: int = 0
     at_ns: int = 0

@@ -14,7 +14,7 @@ __all__ = ["OrderParams"]
 class OrderParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An order as it will be sent: `price` and `amount` quantized, ids assigned.
 
-    `price` is the limit price; for market kinds the protection limit. `venue_order_key` is the client id in the
+    `price` is the limit price; for market kinds the protection limit. `venue_order_key` is the id in the
     venue's format. `requested_*` hold what the caller asked for where quantization changed it.
     """
 
