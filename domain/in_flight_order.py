@@ -118,6 +118,7 @@ class InFlightOrder:
 
     __slots__ = (
         "amend",
+        "amend_from",
         "amend_leg_amount",
         "amend_price",
         "amended_count",
@@ -137,6 +138,7 @@ class InFlightOrder:
         "last_fill_time_ms",
         "leg_amount",
         "not_found_count",
+        "observed",
         "price",
         "submission",
         "triggered",
@@ -166,10 +168,12 @@ class InFlightOrder:
         self.cancel = RequestState.NONE
         self.cancel_reason = ""
         self.amend = RequestState.NONE
+        self.amend_from: str | None = None
         self.amend_price: Decimal | None = None
         self.amend_leg_amount: Decimal | None = None
         self.closing: Closing | None = None
         self.ended_legs: dict[str, Closing] | None = None
+        self.observed: set[tuple[str, str | None, int | None]] | None = None
         self.triggered = False
         self.not_found_count = 0
 
@@ -269,6 +273,7 @@ class InFlightOrder:
 
     def _on_amend_requested(self, event: OrderAmendRequested) -> None:
         self.amend = RequestState.REQUESTED
+        self.amend_from = self.exchange_order_id
         self.amend_price = event.price
         self.amend_leg_amount = event.leg_amount
 
@@ -330,6 +335,10 @@ class InFlightOrder:
             )
         elif event.why == "still_open":
             self.not_found_count = 0
+            return
+        if self.observed is None:
+            self.observed = set()
+        self.observed.add((event.status, event.exchange_order_id, event.exchange_time_ms))
 
     # -- what follows from the facts -----------------------------------------------------------------------
 
@@ -437,6 +446,14 @@ class InFlightOrder:
             or self.cancel is RequestState.UNKNOWN
             or self.amend is RequestState.UNKNOWN
         )
+
+    @property
+    def is_amending(self) -> bool:
+        """Whether an amend is out and its fate open."""
+        return self.amend is RequestState.REQUESTED or self.amend is RequestState.UNKNOWN
+
+    def has_observed(self, status: str, exchange_order_id: str | None, time_ms: int | None) -> bool:
+        return self.observed is not None and (status, exchange_order_id, time_ms) in self.observed
 
     def has_fill(self, fill_key: str) -> bool:
         return self.fills is not None and fill_key in self.fills
