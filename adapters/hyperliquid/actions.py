@@ -91,7 +91,7 @@ def order_entry(
 
     A size of zero stands for "the whole position" and is taken for a reduce-only trigger order alone (4.1).
     """
-    whole_position = size == 0 and reduce_only and "trigger" in order_type
+    whole_position = to_wire(size) == "0" and reduce_only and "trigger" in order_type
     entry: Action = {
         "a": _integer("asset", asset),
         "b": _flag("is_buy", is_buy),

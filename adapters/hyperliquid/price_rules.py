@@ -61,8 +61,9 @@ def quantize_size(size: Decimal, sz_decimals: int) -> Decimal:
 
     Raises PriceRuleError for a negative, infinite or absurdly large size.
     """
-    if size != 0:
-        _require_positive("size", size)
+    if isinstance(size, Decimal) and size.is_zero():
+        return Decimal(0)
+    _require_positive("size", size)
     return _quantize(size, -_checked_decimals(sz_decimals), ROUND_DOWN)
 
 
