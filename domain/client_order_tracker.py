@@ -76,6 +76,7 @@ class ClientOrderTracker:
     `retention_ns`: how long a finished order stays in memory. `not_found_limit`: after how many consecutive
     "the venue does not know it" answers a live order counts as cancelled. `recent_fills`: how many of the
     latest fill keys are remembered beyond their orders, so that replays of recent history cost nothing.
+    `changes` is the list new events are collected in, shared with the account so that they stay in order.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ClientOrderTracker:
         retention_ns: int = 60 * 1_000_000_000,
         not_found_limit: int = 3,
         recent_fills: int = 20_000,
+        changes: list[Change] | None = None,
     ) -> None:
         self.venue = venue
         self.account = account
@@ -102,7 +104,7 @@ class ClientOrderTracker:
         self._by_exchange_id: dict[str, str] = {}
         self._recent_fill_keys: OrderedDict[str, None] = OrderedDict()
         self._held: dict[str, list[OrderUpdate | TradeUpdate]] = {}
-        self._changes: list[Change] = []
+        self.changes: list[Change] = [] if changes is None else changes
         self._lookups: list[str] = []
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -147,7 +149,8 @@ class ClientOrderTracker:
 
     def take_changes(self) -> list[Change]:
         """The events emitted since the last call, in order."""
-        changes, self._changes = self._changes, []
+        changes = self.changes.copy()
+        self.changes.clear()
         return changes
 
     def take_lookups(self) -> list[str]:
@@ -194,6 +197,11 @@ class ClientOrderTracker:
         for exchange_order_id in order.exchange_order_ids:
             self._by_exchange_id[exchange_order_id] = order.id
 
+    def remember_fills(self, fill_keys: Iterable[str]) -> None:
+        """Fills known to be booked already (from the ledger)."""
+        for fill_key in fill_keys:
+            self._remember_fill(fill_key)
+
     def _remember_fill(self, fill_key: str) -> None:
         self._recent_fill_keys[fill_key] = None
         if len(self._recent_fill_keys) > self._recent_limit:
@@ -222,7 +230,7 @@ class ClientOrderTracker:
             **members,
         )
         order.apply(event)
-        self._changes.append(Change(event, order.view()))
+        self.changes.append(Change(event, order.view()))
         if order.exchange_order_ids is not legs:
             self._index(order)
             self._release(order)
@@ -299,7 +307,7 @@ class ClientOrderTracker:
         order = InFlightOrder(created)
         self._active[client_order_id] = order
         self._index(order)
-        self._changes.append(Change(created, order.view()))
+        self.changes.append(Change(created, order.view()))
         return order
 
     def submitted(self, order: InFlightOrder, nonce: int, expires_at_ms: int | None) -> None:

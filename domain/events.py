@@ -26,6 +26,7 @@ __all__ = [
     "ACCOUNT_EVENTS",
     "EVENT_TYPES",
     "ORDER_EVENTS",
+    "AccountEvent",
     "AccountFillBooked",
     "AccountFundingBooked",
     "AccountLedgerUpdateBooked",

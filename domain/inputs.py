@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from domain.order_params import OrderParams
+from domain.position import Position
 
 __all__ = [
     "AmendOrder",
@@ -41,15 +42,20 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 
 class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started"):
-    """A session begins. `open_orders` and `account_events` are the stored events (MessagePack, one list per
-    aggregate) from which memory is restored; `ledger_position` is where the log stood."""
+    """A session begins from what the log holds at `ledger_position`.
+
+    `open_orders` are the stored events (topic, state) of each order that is not done. The `recent_*` keys are
+    those booked within the overlap that recovery asks for again; `last_*_time_ms` is where recovery begins.
+    """
 
     session_id: str
     ledger_position: int
-    last_nonce: int
+    last_nonce: int = 0
+    account_version: int = 0
     open_orders: tuple[tuple[tuple[str, bytes], ...], ...] = ()
-    account_events: tuple[tuple[str, bytes], ...] = ()
-    booked_funding_keys: tuple[str, ...] = ()
+    positions: tuple[Position, ...] = ()
+    recent_fill_keys: tuple[str, ...] = ()
+    recent_funding_keys: tuple[str, ...] = ()
     last_fill_time_ms: int = 0
     last_funding_time_ms: int = 0
 

@@ -1,0 +1,125 @@
+"""`Account`: what happens to an account besides its orders, as events of one aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from domain.events import (
+    AccountEvent,
+    AccountFillBooked,
+    AccountFundingBooked,
+    AccountLedgerUpdateBooked,
+    AccountLeverageChanged,
+    AccountLiquidationNoticed,
+    AccountMessageKept,
+    AccountOpened,
+    AccountPositionAsserted,
+    Fill,
+)
+from domain.updates import Change, FundingUpdate, PositionUpdate, Stamp
+
+__all__ = ["Account", "account_id"]
+
+_KEPT_MESSAGE_MAX = 4_000
+
+
+def account_id(venue: str, address: str) -> str:
+    """The aggregate id of an account."""
+    return f"account:{venue}:{address}"
+
+
+class Account:
+    """Emits account events and remembers the keys of those that must be booked once.
+
+    `changes` is the list the core collects its events in; account events take their place in it.
+    """
+
+    def __init__(self, *, venue: str, address: str, changes: list[Change]) -> None:
+        self.venue = venue
+        self.address = address
+        self.id = account_id(venue, address)
+        self.version = 0
+        self.stamp: Stamp | None = None
+        self.duplicates_ignored = 0
+        self._changes = changes
+        self._funding_keys: dict[str, None] = {}
+        self._fill_keys: dict[str, None] = {}
+
+    def restore(self, version: int, funding_keys: Iterable[str], fill_keys: Iterable[str]) -> None:
+        """Continue after `version`, with the keys that were booked within the overlap asked for again."""
+        self.version = version
+        self._funding_keys = dict.fromkeys(funding_keys)
+        self._fill_keys = dict.fromkeys(fill_keys)
+
+    def open(self, network: str, signer: str) -> None:
+        """The ledger begins to keep this account (once in its life)."""
+        if self.version == 0:
+            self._emit(AccountOpened, network=network, signer=signer)
+
+    def book_fill(self, fill: Fill) -> bool:
+        """A fill that no order explains: liquidation, auto-deleveraging, settlement. Once per fill key."""
+        if fill.fill_key in self._fill_keys:
+            self.duplicates_ignored += 1
+            return False
+        self._fill_keys[fill.fill_key] = None
+        self._emit(AccountFillBooked, fill=fill, exchange_time_ms=fill.exchange_time_ms)
+        return True
+
+    def book_funding(self, update: FundingUpdate) -> bool:
+        """A funding payment, once per key. Two payments of one instant have two keys."""
+        if update.funding_key in self._funding_keys:
+            self.duplicates_ignored += 1
+            return False
+        self._funding_keys[update.funding_key] = None
+        self._emit(
+            AccountFundingBooked,
+            funding_key=update.funding_key,
+            trading_pair=update.trading_pair,
+            amount=update.amount,
+            token=update.token,
+            rate=update.rate,
+            position_size=update.position_size,
+            exchange_time_ms=update.exchange_time_ms,
+        )
+        return True
+
+    def book_ledger_update(self, event: dict[str, Any]) -> None:
+        """Money moved without a trade."""
+        self._emit(AccountLedgerUpdateBooked, **event)
+
+    def leverage_changed(self, trading_pair: str, leverage: int, is_cross: bool) -> None:
+        self._emit(AccountLeverageChanged, trading_pair=trading_pair, leverage=leverage, is_cross=is_cross)
+
+    def assert_position(self, update: PositionUpdate, *, opening: bool) -> None:
+        """Record what the venue says the position is."""
+        self._emit(
+            AccountPositionAsserted,
+            trading_pair=update.trading_pair,
+            amount=update.amount,
+            entry_price=update.entry_price,
+            opening=opening,
+        )
+
+    def notice_liquidation(self, detail: str) -> None:
+        self._emit(AccountLiquidationNoticed, detail=detail)
+
+    def keep_message(self, why: str, message: str) -> None:
+        """Keep what could not be understood (its first 4,000 characters)."""
+        self._emit(AccountMessageKept, why=why, message=message[:_KEPT_MESSAGE_MAX])
+
+    def _emit(self, event_type: type[AccountEvent], **members: Any) -> None:
+        stamp = self.stamp
+        assert stamp is not None, "an input stamps the account before anything happens"
+        self.version += 1
+        event = event_type(
+            originator_id=self.id,
+            originator_version=self.version,
+            recorded_at_ns=stamp.at_ns,
+            venue=self.venue,
+            account=self.address,
+            source=stamp.source,
+            causation=stamp.causation,
+            **members,
+        )
+        self._changes.append(Change(event, None))
