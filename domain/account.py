@@ -52,10 +52,10 @@ class Account:
         self._funding_keys = dict.fromkeys(funding_keys)
         self._fill_keys = dict.fromkeys(fill_keys)
 
-    def open(self, network: str, signer: str) -> None:
-        """The ledger begins to keep this account (once in its life)."""
-        if self.version == 0:
-            self._emit(AccountOpened, network=network, signer=signer)
+    def open(self, network: str, signer: str, exchange_time_ms: int) -> None:
+        """The books begin, at this venue time (once in the life of a ledger)."""
+        assert self.version == 0, "an account is opened once"
+        self._emit(AccountOpened, network=network, signer=signer, exchange_time_ms=exchange_time_ms)
 
     def book_fill(self, fill: Fill) -> bool:
         """A fill that no order explains: liquidation, auto-deleveraging, settlement. Once per fill key."""

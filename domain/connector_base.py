@@ -279,7 +279,7 @@ class ConnectorBase(ABC):
         return tuple(params.client_order_id for params in orders)
 
     def cancel(self, client_order_id: str) -> None:
-        """Ask for a cancel. Raises `UnknownOrderError` or `OrderAlreadyDoneError`, and records nothing then."""
+        """Ask for a cancel. Raises `UnknownOrderError` or `OrderAlreadyDoneError`."""
         self._find_live(client_order_id)
         self._command(CancelOrders(client_order_ids=(client_order_id,)))
 

@@ -17,12 +17,16 @@ class SendAction(Effect, frozen=True, kw_only=True, omit_defaults=True, tag="sen
     """Sign this action with this nonce and send it once. Never repeated by the shell.
 
     `expires_at_ms`: the venue refuses it afterwards; the shell does not send it later than that either.
+    `acting_for`: the sub-account or vault it is for, where that is not the signer's own account. `urgent`
+    actions (cancels) never wait behind others.
     """
 
     request_id: int
     action: dict[str, Any]
     nonce: int
     expires_at_ms: int | None = None
+    acting_for: str | None = None
+    urgent: bool = False
 
 
 class Query(Effect, frozen=True, kw_only=True, omit_defaults=True, tag="query"):

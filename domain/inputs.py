@@ -46,11 +46,13 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
 
     `open_orders` are the stored events (topic, state) of each order that is not done. The `recent_*` keys are
     those booked within the overlap that recovery asks for again; `last_*_time_ms` is where recovery begins.
+    `books_begin_ms` (venue time) is when the ledger's books of this account begin; 0 for a new ledger.
     """
 
     session_id: str
     ledger_position: int
     last_nonce: int = 0
+    books_begin_ms: int = 0
     account_version: int = 0
     open_orders: tuple[tuple[tuple[str, bytes], ...], ...] = ()
     positions: tuple[Position, ...] = ()
