@@ -1,0 +1,192 @@
+"""Bodies of `POST /info` requests and what each costs of the weight per minute (sheet 5, 9.1)."""
+
+import msgspec
+
+from adapters.hyperliquid.addresses import lowercase_address
+from adapters.hyperliquid.client_ids import is_cloid
+
+WEIGHT_LIGHT = 2
+WEIGHT_DEFAULT = 20
+WEIGHT_USER_ROLE = 60
+ROWS_PER_WEIGHT = 20
+ROWS_PER_WEIGHT_CANDLES = 60
+
+FILLS_PAGE_ROWS = 2000
+"""Most rows one `userFills` or `userFillsByTime` answer has (5.5); a full page means that there may be
+more."""
+
+TIME_PAGE_ROWS = 500
+"""Most rows of one answer of the other reads by time, such as funding (5.5)."""
+
+
+class InfoRequestError(ValueError):
+    """A read cannot be asked for as given; nothing was sent."""
+
+
+class InfoRequest(msgspec.Struct, frozen=True):
+    """One read: its JSON body, its weight when sent, and how many returned rows cost one weight more (0:
+    none)."""
+
+    body: dict[str, object]
+    weight: int = WEIGHT_DEFAULT
+    rows_per_weight: int = 0
+
+    def encode(self) -> bytes:
+        """The body as it is posted."""
+        return msgspec.json.encode(self.body)
+
+    def row_weight(self, rows: int) -> int:
+        """The weight that an answer of `rows` rows adds to `weight`."""
+        return rows // self.rows_per_weight if self.rows_per_weight else 0
+
+
+def meta(dex: str = "") -> InfoRequest:
+    """Perp markets of a dex; the empty name is the venue's own."""
+    return InfoRequest(_with_dex({"type": "meta"}, dex))
+
+
+def meta_and_asset_ctxs(dex: str = "") -> InfoRequest:
+    """Perp markets with their prices, funding and open interest."""
+    return InfoRequest(_with_dex({"type": "metaAndAssetCtxs"}, dex))
+
+
+def perp_dexs() -> InfoRequest:
+    """The builder-deployed dexes; positions give asset ids."""
+    return InfoRequest({"type": "perpDexs"})
+
+
+def spot_meta() -> InfoRequest:
+    """Spot tokens and markets."""
+    return InfoRequest({"type": "spotMeta"})
+
+
+def exchange_status() -> InfoRequest:
+    """The venue's block time: the clock that expiries are compared with, and a cheap sign of health."""
+    return InfoRequest({"type": "exchangeStatus"}, WEIGHT_LIGHT)
+
+
+def all_mids(dex: str = "") -> InfoRequest:
+    """Mid prices of all markets."""
+    return InfoRequest(_with_dex({"type": "allMids"}, dex), WEIGHT_LIGHT)
+
+
+def l2_book(coin: str) -> InfoRequest:
+    """The book of one market, up to 20 levels a side, unaggregated."""
+    return InfoRequest({"type": "l2Book", "coin": coin}, WEIGHT_LIGHT)
+
+
+def recent_trades(coin: str) -> InfoRequest:
+    """The latest trades of one market."""
+    return InfoRequest({"type": "recentTrades", "coin": coin}, rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def candle_snapshot(coin: str, interval: str, start_ms: int, end_ms: int) -> InfoRequest:
+    """Bars of one market; at most the newest 5000 of the range."""
+    request = {"coin": coin, "interval": interval, **_time_range(start_ms, end_ms)}
+    return InfoRequest({"type": "candleSnapshot", "req": request}, rows_per_weight=ROWS_PER_WEIGHT_CANDLES)
+
+
+def open_orders(user: str, dex: str = "") -> InfoRequest:
+    """Open orders of an account, without the details of triggers."""
+    return InfoRequest(_with_dex(_of("openOrders", user), dex))
+
+
+def frontend_open_orders(user: str, dex: str = "") -> InfoRequest:
+    """Open orders of an account with everything known about them."""
+    return InfoRequest(_with_dex(_of("frontendOpenOrders", user), dex))
+
+
+def order_status(user: str, order_id: int | str) -> InfoRequest:
+    """One order, by exchange order id or by cloid; both go into the same member (5.3)."""
+    if isinstance(order_id, str) and not is_cloid(order_id):
+        raise InfoRequestError(f"an order is asked for by exchange id or cloid, got {order_id!r}")
+    return InfoRequest({**_of("orderStatus", user), "oid": order_id}, WEIGHT_LIGHT)
+
+
+def historical_orders(user: str) -> InfoRequest:
+    """The newest 2000 order statuses of an account."""
+    return InfoRequest(_of("historicalOrders", user), rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def user_fills(user: str) -> InfoRequest:
+    """The newest fills of an account, never aggregated: aggregation loses trade ids (5.5)."""
+    body = {**_of("userFills", user), "aggregateByTime": False}
+    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def user_fills_by_time(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
+    """Fills of an account from `start_ms` on, oldest first, both bounds included, never aggregated (5.5)."""
+    body = {**_of("userFillsByTime", user), **_time_range(start_ms, end_ms), "aggregateByTime": False}
+    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def clearinghouse_state(user: str, dex: str = "") -> InfoRequest:
+    """Positions and margin of an account."""
+    return InfoRequest(_with_dex(_of("clearinghouseState", user), dex), WEIGHT_LIGHT)
+
+
+def spot_clearinghouse_state(user: str) -> InfoRequest:
+    """Token balances of an account; the collateral too where the account is unified (5.6)."""
+    return InfoRequest(_of("spotClearinghouseState", user), WEIGHT_LIGHT)
+
+
+def user_funding(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
+    """Funding payments of an account."""
+    body = {**_of("userFunding", user), **_time_range(start_ms, end_ms)}
+    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def funding_history(coin: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
+    """Hourly funding rates of one market."""
+    body = {"type": "fundingHistory", "coin": coin, **_time_range(start_ms, end_ms)}
+    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def user_non_funding_ledger_updates(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
+    """Deposits, withdrawals and transfers of an account."""
+    body = {**_of("userNonFundingLedgerUpdates", user), **_time_range(start_ms, end_ms)}
+    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+
+
+def user_fees(user: str) -> InfoRequest:
+    """Fee rates of an account as they are now."""
+    return InfoRequest(_of("userFees", user))
+
+
+def user_rate_limit(user: str) -> InfoRequest:
+    """Used and permitted actions of an account (9.2)."""
+    return InfoRequest(_of("userRateLimit", user))
+
+
+def user_role(address: str) -> InfoRequest:
+    """Whether an address is an account, a sub-account, a vault, an agent (and whose) or nothing (5.9)."""
+    return InfoRequest(_of("userRole", address), WEIGHT_USER_ROLE)
+
+
+def extra_agents(user: str) -> InfoRequest:
+    """Named agents of an account, with their expiry."""
+    return InfoRequest(_of("extraAgents", user))
+
+
+def user_abstraction(user: str) -> InfoRequest:
+    """Account mode: unified, portfolio margin or separate (5.6)."""
+    return InfoRequest(_of("userAbstraction", user))
+
+
+def active_asset_data(user: str, coin: str) -> InfoRequest:
+    """Leverage and tradable size of an account on one market, also while it is flat (5.9)."""
+    return InfoRequest({**_of("activeAssetData", user), "coin": coin})
+
+
+def _of(kind: str, user: str) -> dict[str, object]:
+    return {"type": kind, "user": lowercase_address(user)}
+
+
+def _with_dex(body: dict[str, object], dex: str) -> dict[str, object]:
+    return {**body, "dex": dex} if dex else body
+
+
+def _time_range(start_ms: int, end_ms: int | None) -> dict[str, object]:
+    if start_ms < 0 or (end_ms is not None and end_ms < start_ms):
+        raise InfoRequestError(f"not a time range in ms since the epoch: {start_ms} to {end_ms}")
+    return {"startTime": start_ms} if end_ms is None else {"startTime": start_ms, "endTime": end_ms}
