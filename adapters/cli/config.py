@@ -1,0 +1,341 @@
+"""The settings of a live process: every section and key, its type, its default, and what it means.
+
+These structs are the only list of settings there is: reading, validation, environment overrides and the file
+that `orderledger init` writes all follow from them. Times end in their unit. Paths are relative to the config
+file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "DEFAULT_CONFIG_FILE",
+    "DEFAULT_SIMULATOR_URL",
+    "SECTIONS",
+    "VENUE_HTTP_URLS",
+    "Config",
+    "LedgerSettings",
+    "LimitSettings",
+    "LogSettings",
+    "Network",
+    "PublisherSettings",
+    "SecretSettings",
+    "ShutdownSettings",
+    "StrategySettings",
+    "VenueSettings",
+]
+
+DEFAULT_CONFIG_FILE = "orderledger.toml"
+
+Network = Literal["simulator", "testnet", "mainnet"]
+
+VENUE_HTTP_URLS = {
+    "testnet": "https://api.hyperliquid-testnet.xyz",
+    "mainnet": "https://api.hyperliquid.xyz",
+}
+"""Where the venue's networks are (sheet 1.1)."""
+
+DEFAULT_SIMULATOR_URL = "http://127.0.0.1:3001"
+
+
+class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where orders go, and for whom."""
+
+    name: Annotated[Literal["hyperliquid"], Meta(description="The venue's protocol.")] = "hyperliquid"
+    network: Annotated[
+        Network,
+        Meta(
+            description="simulator: a venue on this machine (`orderledger sim`). testnet: the venue's, with"
+            " play money. mainnet: real money, and only with --live on the command line."
+        ),
+    ] = "simulator"
+    account_address: Annotated[
+        str,
+        Meta(
+            description="The account whose orders and balances are kept: 0x and 40 hex digits. Your main "
+            "account, never the address of an agent (API wallet). On the simulator it may be "
+            "left out: the address of the signing key.",
+            examples=["0x0000000000000000000000000000000000000000"],
+        ),
+    ] = ""
+    vault_address: Annotated[
+        str,
+        Meta(
+            description="Trade for this sub-account or vault of the account instead; its orders, positions "
+            "and balances are then the ones that are kept.",
+            examples=["0x0000000000000000000000000000000000000000"],
+        ),
+    ] = ""
+    trading_pairs: Annotated[
+        tuple[str, ...],
+        Meta(description="The markets to follow, as BASE-QUOTE, spelled as the venue does (kPEPE-USD)."),
+    ] = ("BTC-USD",)
+    http_url: Annotated[
+        str,
+        Meta(
+            description="Instead of the network's own address. On the simulator: what `orderledger sim` "
+            "printed.",
+            examples=[DEFAULT_SIMULATOR_URL],
+        ),
+    ] = ""
+    ws_url: Annotated[
+        str,
+        Meta(
+            description="Instead of the address that follows from http_url (ws://…/ws).",
+            examples=["ws://127.0.0.1:3001/ws"],
+        ),
+    ] = ""
+    allow_foreign_url: Annotated[
+        bool,
+        Meta(
+            description="Accept http_url and ws_url that are neither on this machine nor the venue's own. "
+            "Whoever runs that host sees and may withhold your orders."
+        ),
+    ] = False
+
+    @property
+    def effective_http_url(self) -> str:
+        """Base of `/info` and `/exchange`, without a trailing slash."""
+        return (self.http_url or VENUE_HTTP_URLS.get(self.network, DEFAULT_SIMULATOR_URL)).rstrip("/")
+
+    @property
+    def effective_ws_url(self) -> str:
+        return self.ws_url or self.effective_http_url.replace("http", "ws", 1) + "/ws"
+
+    @property
+    def is_mainnet(self) -> bool:
+        return self.network == "mainnet"
+
+
+class SecretSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the signing key is. The key itself never stands in this file, nor on a command line.
+
+    Set one of keystore, key_file and key_env. An agent (API wallet) key is enough, and safer: it cannot
+    withdraw.
+    """
+
+    keystore: Annotated[
+        str,
+        Meta(
+            description="An encrypted Ethereum keystore (JSON). Its password comes from password_file or "
+            "password_env, else it is asked for on the terminal.",
+            examples=["keystore.json"],
+        ),
+    ] = ""
+    password_file: Annotated[
+        str,
+        Meta(
+            description="A file with the keystore's password that only its owner can read (chmod 600).",
+            examples=["keystore.password"],
+        ),
+    ] = ""
+    password_env: Annotated[
+        str,
+        Meta(
+            description="The name of the environment variable that holds the keystore's password.",
+            examples=["ORDERLEDGER_KEYSTORE_PASSWORD"],
+        ),
+    ] = ""
+    key_file: Annotated[
+        str,
+        Meta(
+            description="A file with the key as 64 hex digits that only its owner can read (chmod 600).",
+            examples=["orderledger.key"],
+        ),
+    ] = ""
+    key_env: Annotated[
+        str,
+        Meta(
+            description="The name of the environment variable that holds the key as 64 hex digits.",
+            examples=["ORDERLEDGER_PRIVATE_KEY"],
+        ),
+    ] = ""
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where every event is kept, and how long finished orders stay in memory."""
+
+    path: Annotated[
+        str, Meta(min_length=1, description="The ledger. One process writes it; any number may read it.")
+    ] = "ledger.db"
+    views_path: Annotated[
+        str,
+        Meta(
+            description="The read models, rebuilt from the ledger whenever needed. Left out: beside the "
+            "ledger, with .views before the suffix (ledger.views.db)."
+        ),
+    ] = ""
+    done_order_retention_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=30 * 86400,
+            description="How long a finished order is remembered in memory; the ledger keeps it for ever.",
+        ),
+    ] = 3600
+
+    @property
+    def effective_views_path(self) -> str:
+        path = Path(self.path)
+        return self.views_path or str(path.with_name(f"{path.stem}.views{path.suffix or '.db'}"))
+
+
+class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, rename={"class_path": "class"}):
+    """What decides. Without a class the process records and publishes, and places nothing."""
+
+    class_path: Annotated[
+        str,
+        Meta(
+            description="The strategy, as module:Class.",
+            examples=["adapters.strategies.market_making:MarketMakingSample"],
+        ),
+    ] = ""
+    params: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What the class is made with: its keyword arguments. Numbers with a point arrive as"
+            " exact decimals."
+        ),
+    ] = {}
+
+
+class PublisherSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Order events for other programs, over ZeroMQ PUB, after they are durable."""
+
+    enabled: Annotated[bool, Meta(description="Whether to publish at all.")] = True
+    bind: Annotated[
+        str,
+        Meta(
+            description="tcp://address:port or ipc:///path. Port 0 takes a free one and reports it at start."
+        ),
+    ] = "tcp://127.0.0.1:5557"
+    encoding: Annotated[Literal["json", "msgpack"], Meta(description="How message bodies are written.")] = (
+        "json"
+    )
+    allow_remote: Annotated[
+        bool,
+        Meta(
+            description="Accept a bind address that other machines can reach. There is no authentication: "
+            "whoever connects sees every order."
+        ),
+    ] = False
+    queue_size: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Messages kept for each subscriber that is behind; beyond that it loses messages, "
+            "which it can notice, and the ledger is never slowed.",
+        ),
+    ] = 10_000
+    heartbeat_s: Annotated[
+        float,
+        Meta(ge=0.05, le=3600, description="How often to publish the last position when nothing happens."),
+    ] = 1.0
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process says about itself."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least severe level that is shown."),
+    ] = "info"
+    format: Annotated[
+        Literal["text", "json"], Meta(description="One line of text, or one JSON object per line.")
+    ] = "text"
+    file: Annotated[
+        str,
+        Meta(
+            description="Write to this file instead of standard error. It may be rotated from outside.",
+            examples=["orderledger.log"],
+        ),
+    ] = ""
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait, how often to ask, how much of the venue's allowance to use."""
+
+    order_expiry_s: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=300,
+            description="A request that reaches the venue later than this is refused there. Once it has "
+            "passed, an order whose fate is unknown can be proven absent.",
+        ),
+    ] = 15
+    not_found_limit: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="How often in a row the venue must not know an order, without a fill in between, "
+            "before it is taken for cancelled.",
+        ),
+    ] = 5
+    request_weight_per_minute: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=1200,
+            description="Request weight this process may use. The venue allows 1200 per address on the "
+            "internet: lower it when several processes share one.",
+        ),
+    ] = 1000
+
+
+class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens on SIGTERM and Ctrl-C."""
+
+    cancel_open_orders: Annotated[
+        bool, Meta(description="Cancel whatever is open before leaving, and wait for the venue's answer.")
+    ] = False
+    timeout_s: Annotated[
+        float,
+        Meta(ge=0.1, le=600, description="How long to wait for answers before leaving with what is known."),
+    ] = 10.0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one live process, complete and valid. Made by
+    `adapters.cli.config_reading.load_config`.
+    """
+
+    venue: VenueSettings = VenueSettings()
+    secrets: SecretSettings = SecretSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    strategy: StrategySettings = StrategySettings()
+    publisher: PublisherSettings = PublisherSettings()
+    log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the effective settings without [secrets]: which settings a recording was made
+        under.
+
+        Two configs have the same one if they would run the same, however they were written down.
+        """
+        settings = msgspec.to_builtins(self, enc_hook=str)
+        del settings["secrets"]
+        settings["venue"] |= {
+            "http_url": self.venue.effective_http_url,
+            "ws_url": self.venue.effective_ws_url,
+            "account_address": self.venue.account_address.lower(),
+            "vault_address": self.venue.vault_address.lower(),
+        }
+        return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    field.encode_name: field.type for field in msgspec.structs.fields(Config)
+}
+"""The sections of the file, in the order they are written."""

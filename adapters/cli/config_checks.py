@@ -1,0 +1,195 @@
+"""What a value's type cannot say: addresses, URLs, combinations. One function per section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from adapters.cli.config import (
+    VENUE_HTTP_URLS,
+    LedgerSettings,
+    PublisherSettings,
+    SecretSettings,
+    StrategySettings,
+    VenueSettings,
+)
+from adapters.zeromq.bind_address import BindAddressError, checked_bind_address
+
+__all__ = ["CHECKS", "Mistake", "is_loopback"]
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_TRADING_PAIR = re.compile(r"[^\s\-]+-[A-Z0-9]+")
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """One thing that is wrong: where, what stands there, what may, and what was probably meant."""
+
+    path: str
+    found: str
+    allowed: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: found {self.found}; allowed: {self.allowed}.{' ' if self.hint else ''}{self.hint}"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL is this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _venue(venue: VenueSettings) -> Iterator[Mistake]:
+    if venue.account_address:
+        yield from _address("venue.account_address", venue.account_address)
+    elif venue.network != "simulator":
+        yield Mistake(
+            "venue.account_address",
+            "nothing",
+            f"the address of your main account, which {venue.network} needs (not the agent's)",
+        )
+    if venue.vault_address:
+        yield from _address("venue.vault_address", venue.vault_address)
+        if venue.vault_address.lower() == venue.account_address.lower():
+            yield Mistake(
+                "venue.vault_address",
+                "the account itself",
+                "a sub-account or vault; leave it out to trade for the account",
+            )
+    if not venue.trading_pairs:
+        yield Mistake("venue.trading_pairs", "an empty list", 'at least one market, such as ["BTC-USD"]')
+    seen = []
+    for pair in venue.trading_pairs:
+        if _TRADING_PAIR.fullmatch(pair) is None:
+            yield Mistake("venue.trading_pairs", f'"{pair:.40}"', "BASE-QUOTE, such as BTC-USD or kPEPE-USD")
+        elif pair in seen:
+            yield Mistake("venue.trading_pairs", f'"{pair}" twice', "each market once")
+        seen.append(pair)
+    yield from _url("venue.http_url", venue.http_url, ("http", "https"), venue)
+    yield from _url("venue.ws_url", venue.ws_url, ("ws", "wss"), venue)
+
+
+def _address(path: str, text: str) -> Iterator[Mistake]:
+    if _ADDRESS.fullmatch(text) is None:
+        # Its text is not shown: a key pasted by mistake would be.
+        yield Mistake(path, f"{len(text)} characters", "0x and 40 hex digits")
+        return
+    digits = text[2:]
+    if int(digits, 16) == 0:
+        yield Mistake(path, "the zero address", "your own in place of the example")
+    elif digits not in (digits.lower(), digits.upper()) and digits != _checksummed(digits):
+        yield Mistake(
+            path, f'"{text}"', "an address whose upper and lower case agree (EIP-55)", "A typing mistake?"
+        )
+
+
+def _checksummed(digits: str) -> str:
+    """The upper and lower case that Ethereum gives these hex digits, from their Keccak hash (EIP-55)."""
+    from Crypto.Hash import keccak
+
+    marks = keccak.new(digest_bits=256, data=digits.lower().encode()).hexdigest()
+    return "".join(
+        digit.upper() if int(mark, 16) >= 8 else digit
+        for digit, mark in zip(digits.lower(), marks, strict=False)
+    )
+
+
+def _url(path: str, url: str, schemes: tuple[str, ...], venue: VenueSettings) -> Iterator[Mistake]:
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in schemes or not host or parts.username is not None or parts.query or parts.fragment:
+        example = f"{schemes[0]}://127.0.0.1:3001"
+        yield Mistake(path, "no such URL", f"{' or '.join(schemes)}://host:port, such as {example}")
+        return
+    owners = {
+        network: known
+        for network, base in VENUE_HTTP_URLS.items()
+        if (known := urlsplit(base).hostname) == host
+    }
+    if owners and venue.network not in owners:
+        # Never allowed: an order signed for one network must not reach the other.
+        yield Mistake(
+            path, f"the venue's {next(iter(owners))} host", f'that only with network = "{next(iter(owners))}"'
+        )
+    elif (
+        not owners and not venue.allow_foreign_url and (not is_loopback(host) or venue.network != "simulator")
+    ):
+        where = "this machine" if venue.network == "simulator" else f"the {venue.network} host of the venue"
+        yield Mistake(path, f"host {host}", f"{where}, unless venue.allow_foreign_url = true")
+
+
+def _secrets(secrets: SecretSettings) -> Iterator[Mistake]:
+    places = [name for name in ("keystore", "key_file", "key_env") if getattr(secrets, name)]
+    if len(places) > 1:
+        yield Mistake("secrets", " and ".join(places), "one of them: there is one signing key")
+    passwords = [name for name in ("password_file", "password_env") if getattr(secrets, name)]
+    if len(passwords) > 1:
+        yield Mistake("secrets", " and ".join(passwords), "one of them")
+    if passwords and not secrets.keystore:
+        yield Mistake(
+            f"secrets.{passwords[0]}", "a password without a keystore", "it only with secrets.keystore"
+        )
+    for name in ("password_env", "key_env"):
+        variable = getattr(secrets, name)
+        if variable and _VARIABLE.fullmatch(variable) is None:
+            yield Mistake(
+                f"secrets.{name}", f"{len(variable)} characters", "the name of an environment variable"
+            )
+
+
+def _ledger(ledger: LedgerSettings) -> Iterator[Mistake]:
+    if ledger.views_path == ledger.path:
+        yield Mistake(
+            "ledger.views_path", "the ledger itself", "a file of its own: views are deleted and rebuilt"
+        )
+
+
+def _strategy(strategy: StrategySettings) -> Iterator[Mistake]:
+    if strategy.class_path and _CLASS.fullmatch(strategy.class_path) is None:
+        yield Mistake(
+            "strategy.class", f'"{strategy.class_path:.60}"', "module:Class, such as my_bots.grid:Grid"
+        )
+    if strategy.params and not strategy.class_path:
+        yield Mistake("strategy.params", "parameters without a class", "them only with strategy.class")
+
+
+def _publisher(publisher: PublisherSettings) -> Iterator[Mistake]:
+    try:
+        checked_bind_address(publisher.bind, allow_remote=publisher.allow_remote)
+    except BindAddressError as error:
+        hint = "" if publisher.allow_remote else "See publisher.allow_remote."
+        yield Mistake("publisher.bind", error.found, error.allowed, hint)
+
+
+def _nothing(_section: Any) -> Iterator[Mistake]:
+    yield from ()
+
+
+CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {
+    "venue": _venue,
+    "secrets": _secrets,
+    "ledger": _ledger,
+    "strategy": _strategy,
+    "publisher": _publisher,
+    "log": _nothing,
+    "limits": _nothing,
+    "shutdown": _nothing,
+}

@@ -1,0 +1,105 @@
+"""The command `orderledger`: finds the command that is meant and gives it the rest of the line.
+
+Only the module of that command is imported, so that `orderledger --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+from adapters.cli.exit_codes import CommandError, ExitCode
+
+__all__ = ["main"]
+
+_EPILOG = """\
+exit codes: 0 ok, 1 a check failed, 2 usage, 3 not found, 4 config or secret, 5 unreachable,
+            6 ledger damaged, 7 outcome unknown
+
+`orderledger init` writes a commented config; `orderledger COMMAND --help` explains a command.
+"""
+
+
+class _Commands(NamedTuple):
+    """Commands that one module adds by `register(subparsers)`, and their help lines, shown without it."""
+
+    module: str
+    help: dict[str, str]
+
+
+_COMMANDS = (
+    _Commands("adapters.cli.init", {"init": "write a commented config"}),
+    _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. A user's mistake ends in a message, never in a traceback."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except CommandError as error:
+        print(f"orderledger: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("orderledger: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more while it ends, which must not fail a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OUTPUT_CLOSED
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _Parser(
+        prog="orderledger",
+        description="An event-sourced order ledger with a live connector for Hyperliquid.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and leave")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    meant = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for commands in _COMMANDS:
+        if meant in commands.help:
+            import_module(commands.module).register(subparsers)
+        else:
+            for name, line in commands.help.items():
+                subparsers.add_parser(name, help=line)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as asked:
+        # --help, --version or a usage error: argparse has written what there is to say.
+        return int(asked.code or ExitCode.OK)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong and where the explanation is, instead of printing the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: reading package metadata takes longer than everything else."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"orderledger {version('orderledger')}")
+        parser.exit(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
