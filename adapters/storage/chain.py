@@ -1,0 +1,227 @@
+"""The hash chain over a ledger's events, and its verification.
+
+Each event's hash is the SHA-256 of: the previous event's hash (32 bytes; zeros before the first), the
+position (8 bytes), the topic (4-byte length, UTF-8), the originator id (4-byte length, UTF-8), the
+originator version (8 bytes), the state. All integers are big-endian. Whoever changes, removes, inserts or
+exchanges an event has to recompute every hash after it, and then no longer matches a head hash noted
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from os import PathLike
+from pathlib import Path
+from struct import Struct
+
+import msgspec
+
+from adapters.storage.ledger_file import LedgerFile, extent
+from adapters.storage.records import EventRecord
+
+__all__ = ["GENESIS", "ChainReport", "links", "verify_chain"]
+
+GENESIS = bytes(32)
+"""What stands for the hash before the first event."""
+
+_U64 = Struct(">Q").pack
+_U32 = Struct(">I").pack
+_BATCH = 2_000
+
+
+def _prefixed(text: bytes) -> bytes:
+    return _U32(len(text)) + text
+
+
+def links(previous: bytes, position: int, records: Iterable[EventRecord]) -> list[bytes]:
+    """The hashes of consecutive records, the first of which stands at `position` after hash `previous`."""
+    hashes: list[bytes] = []
+    topics: dict[str, bytes] = {}
+    originators: dict[str, bytes] = {}
+    for originator_id, originator_version, topic, state, _ in records:
+        topic_part = topics.get(topic)
+        if topic_part is None:
+            topic_part = topics[topic] = _prefixed(topic.encode())
+        originator_part = originators.get(originator_id)
+        if originator_part is None:
+            originator_part = originators[originator_id] = _prefixed(originator_id.encode())
+        previous = sha256(
+            previous + _U64(position) + topic_part + originator_part + _U64(originator_version) + state
+        ).digest()
+        hashes.append(previous)
+        position += 1
+    return hashes
+
+
+class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification found. `events` were checked before the first bad one, if any.
+
+    `head` is the hash of the last good event, in hex: noted somewhere else, it proves later that nothing
+    up to `last_position` was changed.
+    """
+
+    path: str
+    ledger_id: str
+    events: int
+    last_position: int
+    head: str
+    first_bad_position: int | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.first_bad_position is None
+
+
+class _Bad(Exception):
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(position, reason)
+        self.position = position
+        self.reason = reason
+
+
+class _Walk:
+    """The state of one pass along the positions."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.hash = GENESIS
+
+    def take(self, row: tuple[object, ...]) -> None:
+        position, originator_id, originator_version, topic, state, recorded = row
+        assert isinstance(position, int)
+        expected = self.position + 1
+        if position != expected:
+            raise _Bad(expected, f"positions {expected} to {position - 1} are missing")
+        if not (
+            isinstance(originator_id, bytes)
+            and isinstance(originator_version, int)
+            and originator_version >= 0
+            and isinstance(topic, bytes)
+            and isinstance(state, bytes)
+            and isinstance(recorded, bytes)
+        ):
+            raise _Bad(position, "a column holds a value of the wrong type")
+        computed = sha256(
+            b"".join(
+                (
+                    self.hash,
+                    _U64(position),
+                    _prefixed(topic),
+                    _prefixed(originator_id),
+                    _U64(originator_version),
+                    state,
+                )
+            )
+        ).digest()
+        if computed != recorded:
+            raise _Bad(position, "the hash does not match: this event, or the order of events, was changed")
+        self.position = position
+        self.hash = computed
+
+
+def verify_chain(
+    ledger: str | PathLike[str] | LedgerFile, progress: Callable[[int, int], None] | None = None
+) -> ChainReport:
+    """Check every event of a ledger, in memory that does not grow with it, also while it is written to.
+
+    Recomputes the chain, looks for holes in the positions, in the versions of each originator and at the
+    end, and names the first bad position and why. `progress(checked, total)` is called now and then.
+    A file that is no ledger at all raises as opening it does (`ForeignLedgerError`, `DamagedLedgerError` …).
+    """
+    if isinstance(ledger, LedgerFile):
+        return _verify(ledger, progress)
+    with LedgerFile.open_for_reading(Path(ledger), check_tail=False) as file:
+        return _verify(file, progress)
+
+
+def _verify(file: LedgerFile, progress: Callable[[int, int], None] | None) -> ChainReport:
+    walk = _Walk()
+    bad: _Bad | None = None
+    with file.raw_reading() as connection:
+        total = 0
+        try:
+            total, appended = extent(connection)
+            _walk_positions(connection, walk, total, progress)
+            if walk.position < appended:
+                raise _Bad(
+                    walk.position + 1,
+                    f"it ends at position {walk.position}, but {appended} were recorded: its end was cut off",
+                )
+        except _Bad as found:
+            bad = found
+        except sqlite3.DatabaseError as error:
+            bad = _Bad(walk.position + 1, f"cannot be read: {error}")
+        versions_bad = _check_versions(connection, walk.position)
+        if versions_bad is not None and (bad is None or versions_bad.position < bad.position):
+            bad = versions_bad
+    return ChainReport(
+        path=str(file.path),
+        ledger_id=file.ledger_id,
+        events=walk.position if bad is None else bad.position - 1,
+        last_position=walk.position,
+        head=walk.hash.hex(),
+        first_bad_position=None if bad is None else bad.position,
+        reason="" if bad is None else bad.reason,
+    )
+
+
+def _walk_positions(
+    connection: sqlite3.Connection,
+    walk: _Walk,
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    # Batches, not one long statement: a long read would keep the writer's log from being folded back.
+    while walk.position < total:
+        rows = connection.execute(
+            "SELECT position, originator_id, originator_version, topic, state, hash FROM stored_events"
+            " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            (walk.position, total, _BATCH),
+        ).fetchall()
+        if not rows:
+            raise _Bad(walk.position + 1, f"positions {walk.position + 1} to {total} are missing")
+        for row in rows:
+            walk.take(row)
+        if progress is not None:
+            progress(walk.position, total)
+
+
+def _check_versions(connection: sqlite3.Connection, last_position: int) -> _Bad | None:
+    """Each originator's versions must run without a hole, in the order of the positions.
+
+    Reads the index of versions alone, and so also notices an index that disagrees with its table.
+    """
+    first_bad: _Bad | None = None
+    seen = 0
+    originator, version, position = b"", -1, 0
+    try:
+        while rows := connection.execute(
+            "SELECT originator_id, originator_version, position FROM stored_events"
+            " WHERE (originator_id, originator_version) > (CAST(? AS TEXT), ?)"
+            " ORDER BY originator_id, originator_version LIMIT ?",
+            (originator, version, _BATCH),
+        ).fetchall():
+            for next_originator, next_version, next_position in rows:
+                reason = ""
+                if next_originator != originator:
+                    if next_version > 1:
+                        reason = f"version {next_version} comes first: the versions before it are missing"
+                elif next_version != version + 1:
+                    reason = f"version {next_version} follows version {version}: versions are missing"
+                elif next_position < position:
+                    reason = f"version {next_version} stands before version {version}"
+                originator, version, position = next_originator, next_version, next_position
+                if position > last_position:
+                    continue
+                seen += 1
+                if reason and (first_bad is None or position < first_bad.position):
+                    named = originator.decode(errors="replace")
+                    first_bad = _Bad(position, f"{reason} ({named!r})")
+    except (sqlite3.DatabaseError, TypeError, AttributeError) as error:
+        return first_bad or _Bad(1, f"the index of versions cannot be read: {error}")
+    if first_bad is None and seen != last_position:
+        return _Bad(1, f"the index of versions holds {seen} of {last_position} events")
+    return first_bad
