@@ -73,6 +73,14 @@ def test_rows_of_an_answer_count_although_they_go_above_the_limit() -> None:
     assert window.admit(INFO, 20, 2 * SECOND) == 59 * SECOND
 
 
+def test_the_told_wait_is_enough_although_charges_came_in_out_of_order() -> None:
+    window = WeightWindow(weight_per_minute=100, cancel_reserve=0)
+    window.charge(50, 10 * SECOND)
+    window.charge(50, 5 * SECOND)
+    wait = window.admit(INFO, 100, 20 * SECOND)
+    assert window.admit(INFO, 100, 20 * SECOND + wait) == 0
+
+
 requests = st.lists(
     st.tuples(st.sampled_from([ORDER, CANCEL, INFO]), st.integers(1, 60), st.integers(0, 20 * SECOND)),
     max_size=80,

@@ -128,6 +128,14 @@ def test_a_later_namesake_does_not_take_over_the_pair_of_an_older_token() -> Non
     assert symbols.by_coin("@400").sz_decimals == 3
 
 
+def test_the_venues_own_pair_keeps_its_name_even_against_an_older_namesake() -> None:
+    spot = json.loads(SPOT_META)
+    spot["universe"][0]["isCanonical"] = True
+    symbols = SymbolMap.from_json(META, spot_meta=json.dumps(spot).encode())
+    assert symbols.market("HYPE-USDC").coin == "@400"
+    assert symbols.market("@107-USDC").asset == 10_107
+
+
 @pytest.mark.parametrize(
     ("wanted", "suggested"),
     [
