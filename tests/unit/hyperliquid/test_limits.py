@@ -78,6 +78,7 @@ def test_the_told_wait_is_enough_although_charges_came_in_out_of_order() -> None
     window.charge(50, 10 * SECOND)
     window.charge(50, 5 * SECOND)
     wait = window.admit(INFO, 100, 20 * SECOND)
+    assert window.used(20 * SECOND + wait) == 0
     assert window.admit(INFO, 100, 20 * SECOND + wait) == 0
 
 
