@@ -614,7 +614,7 @@ class ClientOrderTracker:
         for update in self._held.get(key, ()):
             if isinstance(update, OrderUpdate) and update.details is not None:
                 assert update.exchange_order_id is not None
-                self._adopt(key, update.exchange_order_id, update.details)
+                self.adopt(key, update.exchange_order_id, update.details)
                 return True
         return False
 
@@ -624,10 +624,11 @@ class ClientOrderTracker:
         if not fills:
             self._held.pop(key, None)
             return False
-        self._adopt(key, fills[0].exchange_order_id, _details_from(fills))
+        self.adopt(key, fills[0].exchange_order_id, _details_from(fills))
         return True
 
-    def _adopt(self, key: str, exchange_order_id: str, details: OrderDetails) -> None:
+    def adopt(self, key: str, exchange_order_id: str, details: OrderDetails) -> None:
+        """Track the order these terms describe, and apply what is held under `key` to it."""
         if self.by_exchange_id(exchange_order_id) is None:
             self.create_external(exchange_order_id, details)
         for update in self._held.pop(key, []):

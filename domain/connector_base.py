@@ -181,7 +181,7 @@ class ConnectorBase(ABC):
     def reserve_ids(self, client_order_ids: Iterable[str]) -> None:
         """Ids users chose in earlier sessions: they are refused for new orders."""
         for client_order_id in client_order_ids:
-            self._used_ids[hash(client_order_id)] = self
+            self._used_ids[hash(self._venue_order_key(client_order_id))] = self
 
     @property
     def session_id(self) -> str:
@@ -266,12 +266,12 @@ class ConnectorBase(ABC):
             for request in requests:
                 params = self._prepare(request)
                 if request.client_order_id is not None:
-                    self._claim(request.client_order_id)
-                    claimed.append(request.client_order_id)
+                    self._claim(params)
+                    claimed.append(params.venue_order_key)
                 orders.append(params)
         except BaseException:
-            for client_order_id in claimed:
-                self._used_ids.pop(hash(client_order_id), None)
+            for key in claimed:
+                self._used_ids.pop(hash(key), None)
             raise
         for params in orders:
             self._issued[params.client_order_id] = None
@@ -337,11 +337,15 @@ class ConnectorBase(ABC):
         if self._waiting_for:
             raise NotReadyError(self.readiness)
 
-    def _claim(self, client_order_id: str) -> None:
-        """Take a user's id, once and for all; atomic, so that of two threads one is refused."""
+    def _claim(self, params: OrderParams) -> None:
+        """Take a user's id, once and for all; atomic, so that of two threads one is refused.
+
+        What must not repeat is the id in the venue's format: two texts may lead to the same one.
+        """
         token = object()
-        if self._used_ids.setdefault(hash(client_order_id), token) is not token:
-            raise DuplicateOrderIdError(client_order_id)
+        known = params.client_order_id in self._issued or self.tracker.get(params.client_order_id)
+        if known or self._used_ids.setdefault(hash(params.venue_order_key), token) is not token:
+            raise DuplicateOrderIdError(params.client_order_id)
 
     def _find_live(self, client_order_id: str) -> InFlightOrder | None:
         order = self.tracker.get(client_order_id)

@@ -315,7 +315,7 @@ class AccountEvent(LedgerEvent, frozen=True, kw_only=True, omit_defaults=True, g
 
 
 class AccountOpened(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The books of this account begin at `exchange_time_ms`: what the venue reports from before is not ours."""
+    """The books of an account begin at `exchange_time_ms`: what the venue reports from before is not ours."""
 
     topic: ClassVar[str] = "account.opened"
 

@@ -274,6 +274,7 @@ class InFlightOrder:
     def _on_amend_requested(self, event: OrderAmendRequested) -> None:
         self.amend = RequestState.REQUESTED
         self.amend_from = self.exchange_order_id
+        self.expires_at_ms = event.expires_at_ms
         self.amend_price = event.price
         self.amend_leg_amount = event.leg_amount
 

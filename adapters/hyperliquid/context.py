@@ -1,0 +1,64 @@
+"""What the parts of the Hyperliquid core share: memory, clocks, counters, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.hyperliquid.limits import RequestLimits
+from adapters.hyperliquid.messages import HyperliquidMessages, Item
+from adapters.hyperliquid.nonces import NonceSource
+from adapters.hyperliquid.symbols import SymbolMap
+from domain.account import Account
+from domain.client_order_tracker import ClientOrderTracker
+from domain.effects import Effect
+from domain.enums import Source
+
+__all__ = ["MS", "SECOND", "Context"]
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Context:
+    """One per core. The functions are the core's own; the parts never see more of it than this.
+
+    `venue_offset_ms` is the venue's clock minus ours; `acting_for` the sub-account or vault that the signer
+    trades for, if it is not the signer's own account.
+    """
+
+    account_address: str
+    tracker: ClientOrderTracker
+    account: Account
+    nonces: NonceSource
+    limits: RequestLimits
+    order_ttl_ms: int
+    now_ns: Callable[[], int]
+    effect: Callable[[Effect], None]
+    alert: Callable[..., None]
+    halt: Callable[[str], None]
+    stamp: Callable[[Source], None]
+    set_deadline: Callable[..., None]
+    take: Callable[[Item], None]
+    symbols: SymbolMap = field(default_factory=lambda: SymbolMap(()))
+    messages: HyperliquidMessages = field(
+        default_factory=lambda: HyperliquidMessages(SymbolMap(()), "0x" + "0" * 40)
+    )
+    acting_for: str | None = None
+    venue_offset_ms: int = 0
+    last_request_id: int = 0
+
+    @property
+    def now_ms(self) -> int:
+        """Our clock in ms."""
+        return self.now_ns() // MS
+
+    @property
+    def venue_now_ms(self) -> int:
+        """The venue's clock, as far as it was told."""
+        return self.now_ms + self.venue_offset_ms
+
+    def next_request_id(self) -> int:
+        self.last_request_id += 1
+        return self.last_request_id

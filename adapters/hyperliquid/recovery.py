@@ -1,0 +1,261 @@
+"""Establishing the truth after a start or a reconnect (sheet 7.5), and sweeping for what was missed.
+
+The stream is subscribed first; then open orders, fills and funding since the last booked time minus an
+overlap, the status of every live order the venue did not list, and the account's positions. Everything is
+applied through the same door as the stream: booking is once per key, so overlap costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adapters.hyperliquid import info_requests
+from adapters.hyperliquid.context import SECOND, Context
+from adapters.hyperliquid.info_requests import FILLS_PAGE_ROWS, TIME_PAGE_ROWS
+from adapters.hyperliquid.messages import AccountState, Item, Kept, MessageError
+from adapters.hyperliquid.queries import Queries
+from domain.enums import Submission
+from domain.in_flight_order import InFlightOrder
+from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate
+
+__all__ = ["OVERLAP_MS", "FillSearch", "Recovery"]
+
+OVERLAP_MS = 60_000
+"""How far before the last booked time fills and funding are asked for again (sheet 7.5)."""
+
+RETRY_NS = 2 * SECOND
+SWEEP_NS = 60 * SECOND
+"""A live order that was not seen for this long is looked for (sheet 13.6)."""
+
+
+class FillSearch:
+    """Books every fill the venue has from a time on, page by page. One search at a time."""
+
+    def __init__(self, context: Context, queries: Queries) -> None:
+        self._context = context
+        self._queries = queries
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._running: list[Callable[[], None]] | None = None
+
+    def search(self, start_ms: int, done: Callable[[], None]) -> None:
+        """`done` is called once every fill since `start_ms` is booked."""
+        self._waiting.append((start_ms, done))
+        if self._running is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        start_ms = min(start for start, _ in self._waiting)
+        self._running = [done for _, done in self._waiting]
+        self._waiting = []
+        self._page(start_ms)
+
+    def _page(self, start_ms: int) -> None:
+        request = info_requests.user_fills_by_time(self._context.account_address, start_ms)
+        self._queries.ask(request, lambda body: self._on_page(start_ms, body))
+
+    def _on_page(self, start_ms: int, body: bytes | None) -> None:
+        context = self._context
+        try:
+            items = None if body is None else context.messages.read_fills(body)
+        except MessageError as error:
+            context.alert("unreadable_answer", f"userFillsByTime: {error}")
+            items = None
+        if items is None:
+            context.set_deadline(RETRY_NS, "fills", str(start_ms))
+            return
+        for item in items:
+            context.take(item)
+        if len(items) >= FILLS_PAGE_ROWS:
+            times = [item.fill.exchange_time_ms for item in items if isinstance(item, TradeUpdate)]
+            last = max(times, default=start_ms)
+            self._page(last if last > start_ms else start_ms + 1)
+            return
+        finished, self._running = self._running, None
+        for done in finished or ():
+            done()
+        if self._waiting and self._running is None:
+            self._begin()
+
+    def on_deadline(self, key: str) -> None:
+        """Ask for the page again that had no answer."""
+        if self._running is not None:
+            self._page(int(key))
+
+
+class Recovery:
+    """`look_into` gets live orders that the venue did not list; `finished` is called when all is known."""
+
+    def __init__(
+        self,
+        context: Context,
+        queries: Queries,
+        fills: FillSearch,
+        look_into: Callable[[InFlightOrder], None],
+        on_account_state: Callable[[AccountState], None],
+        finished: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._queries = queries
+        self._fills = fills
+        self._look_into = look_into
+        self._on_account_state = on_account_state
+        self._finished = finished
+        self._generation = 0
+        self._outstanding: dict[str, None] = {}
+        self.dexes: tuple[str, ...] = ("",)
+        self.fills_from_ms = 0
+        self.funding_from_ms = 0
+
+    def start(self) -> None:
+        """Begin anew; answers to an earlier beginning no longer count."""
+        self._generation += 1
+        self._outstanding = dict.fromkeys(
+            [f"orders {dex}" for dex in self.dexes] + [f"state {dex}" for dex in self.dexes]
+        )
+        self._outstanding["fills"] = None
+        self._outstanding["funding"] = None
+        generation = self._generation
+        # The account's state first: in a new ledger it is the opening balance that everything else builds on.
+        for dex in self.dexes:
+            self._ask_state(generation, dex)
+        for dex in self.dexes:
+            self._ask_orders(generation, dex)
+        self._fills.search(self._from(self.fills_from_ms), lambda: self._done(generation, "fills"))
+        self._ask_funding(generation, self._from(self.funding_from_ms))
+
+    def stop(self) -> None:
+        """The stream is gone; what is still being asked no longer counts."""
+        self._generation += 1
+        self._outstanding = {}
+
+    def sweep(self) -> None:
+        """Look for what the stream may have withheld: live orders, and fills since the last booked one."""
+        for dex in self.dexes:
+            self._ask_orders(None, dex)
+        self._fills.search(self._from(self.fills_from_ms), lambda: None)
+
+    def on_deadline(self, key: str) -> None:
+        """Ask again for what had no answer."""
+        what, _, rest = key.partition(" ")
+        generation, _, argument = rest.partition(" ")
+        if int(generation) != self._generation:
+            return
+        if what == "orders":
+            self._ask_orders(self._generation, argument)
+        elif what == "state":
+            self._ask_state(self._generation, argument)
+        else:
+            self._ask_funding(self._generation, int(argument))
+
+    def _from(self, last_ms: int) -> int:
+        return max(0, last_ms - OVERLAP_MS)
+
+    def _done(self, generation: int | None, what: str) -> None:
+        if generation != self._generation or what not in self._outstanding:
+            return
+        del self._outstanding[what]
+        if not self._outstanding:
+            self._finished()
+
+    def _retry(self, generation: int | None, what: str, argument: str, error: str) -> None:
+        if error:
+            self._context.alert("unreadable_answer", f"{what}: {error}")
+        if generation == self._generation:
+            self._context.set_deadline(RETRY_NS, "recovery", f"{what} {generation} {argument}")
+
+    # -- open orders ---------------------------------------------------------------------------------------
+
+    def _ask_orders(self, generation: int | None, dex: str) -> None:
+        asked_at_ns = self._context.now_ns()
+        self._queries.ask(
+            info_requests.frontend_open_orders(self._context.account_address, dex),
+            lambda body: self._on_orders(generation, dex, asked_at_ns, body),
+        )
+
+    def _on_orders(self, generation: int | None, dex: str, asked_at_ns: int, body: bytes | None) -> None:
+        context = self._context
+        if generation is not None and generation != self._generation:
+            return
+        error = ""
+        items: list[Item] | None = None
+        if body is not None:
+            try:
+                items = context.messages.read_open_orders(body)
+            except MessageError as problem:
+                error = str(problem)
+        if items is None:
+            self._retry(generation, "orders", dex, error)
+            return
+        listed: dict[str, None] = {}
+        complete = True
+        for item in items:
+            context.take(item)
+            if isinstance(item, OrderUpdate):
+                order = context.tracker.find(item.venue_order_key, item.exchange_order_id)
+                if order is not None:
+                    listed[order.id] = None
+            elif isinstance(item, Kept):
+                complete = False
+        # A row that could not be read may be any order: then no order counts as missing from the list.
+        for order in context.tracker.live_orders() if complete else ():
+            is_missing = (
+                order.submission is not Submission.NONE
+                and order.id not in listed
+                and order.updated_at_ns <= asked_at_ns
+                and self._dex_of(order) == dex
+            )
+            if is_missing:
+                self._look_into(order)
+        self._done(generation, f"orders {dex}")
+
+    @staticmethod
+    def _dex_of(order: InFlightOrder) -> str:
+        dex, found, _ = order.created.instrument.partition(":")
+        return dex if found else ""
+
+    # -- funding and positions -----------------------------------------------------------------------------
+
+    def _ask_funding(self, generation: int, start_ms: int) -> None:
+        self._queries.ask(
+            info_requests.user_funding(self._context.account_address, start_ms),
+            lambda body: self._on_funding(generation, start_ms, body),
+        )
+
+    def _on_funding(self, generation: int, start_ms: int, body: bytes | None) -> None:
+        context = self._context
+        try:
+            items = None if body is None else context.messages.read_fundings(body)
+        except MessageError as error:
+            self._retry(generation, "funding", str(start_ms), str(error))
+            return
+        if items is None:
+            self._retry(generation, "funding", str(start_ms), "")
+            return
+        for item in items:
+            context.take(item)
+        if len(items) >= TIME_PAGE_ROWS:
+            times = [item.exchange_time_ms for item in items if isinstance(item, FundingUpdate)]
+            last = max(times, default=start_ms)
+            self._ask_funding(generation, last if last > start_ms else start_ms + 1)
+            return
+        self._done(generation, "funding")
+
+    def _ask_state(self, generation: int, dex: str) -> None:
+        self._queries.ask(
+            info_requests.clearinghouse_state(self._context.account_address, dex),
+            lambda body: self._on_state(generation, dex, body),
+        )
+
+    def _on_state(self, generation: int, dex: str, body: bytes | None) -> None:
+        if generation != self._generation:
+            return
+        try:
+            state = None if body is None else self._context.messages.read_account_state(body)
+        except (MessageError, ValueError) as error:
+            self._retry(generation, "state", dex, str(error))
+            return
+        if state is None:
+            self._retry(generation, "state", dex, "")
+            return
+        self._on_account_state(state)
+        self._done(generation, f"state {dex}")
