@@ -76,8 +76,8 @@ class Position(msgspec.Struct, kw_only=True):
         `venue_closed_pnl` is the venue's own figure for this fill. It is used only while our entry is not
         known: it then is the profit, and tells the entry. Raises `ValueError` for numbers no fill can have.
         """
-        if not (_is_sane(price) and _is_sane(amount) and price >= 0 and amount > 0):
-            raise ValueError(f"{self.trading_pair}: not a fill: {amount} at {price}")
+        if not (_is_sane(price) and _is_sane(amount) and _is_sane(fee) and price >= 0 and amount > 0):
+            raise ValueError(f"{self.trading_pair}: not a fill: {amount} at {price}, fee {fee}")
         start = self.amount
         closed = ZERO
         closed_pnl: Decimal | None = ZERO
@@ -98,7 +98,12 @@ class Position(msgspec.Struct, kw_only=True):
         return AppliedFill(start, self.amount, closed, closed_pnl)
 
     def apply_funding(self, amount: Decimal) -> None:
-        """Count a funding payment: its signed cash effect, negative when the account paid."""
+        """Count a funding payment: its signed cash effect, negative when the account paid.
+
+        Raises `ValueError` for a number no payment can be.
+        """
+        if not _is_sane(amount):
+            raise ValueError(f"{self.trading_pair}: not a funding payment: {amount}")
         self.funding = MONEY.add(self.funding, amount)
 
     def apply_leverage(self, leverage: int, is_cross: bool) -> None:

@@ -235,6 +235,17 @@ def test_numbers_no_fill_can_have_are_refused_and_change_nothing(price: str, amo
     assert position == before
 
 
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E+400000"])
+def test_a_fee_or_a_funding_payment_that_is_no_number_is_refused(number: str) -> None:
+    position = fold([trade("100", "2", BUY)])
+    before = msgspec.structs.replace(position)
+    with pytest.raises(ValueError, match="not a fill"):
+        position.apply_fill(Decimal(1), Decimal(1), SELL, Decimal(number), "USDC")
+    with pytest.raises(ValueError, match="not a funding payment"):
+        position.apply_funding(Decimal(number))
+    assert position == before
+
+
 @pytest.mark.parametrize(("amount", "entry"), [("NaN", "1"), ("1", "Infinity"), ("1", "-1"), ("1E+99", None)])
 def test_numbers_no_position_can_have_are_refused(amount: str, entry: str | None) -> None:
     position = Position(trading_pair="BTC-USD")
