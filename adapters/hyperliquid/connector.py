@@ -1,8 +1,8 @@
 """`HyperliquidPerpetualConnector`: the sans-IO core of the connector.
 
 Raw venue bytes in, events and effects out. It never opens a socket, signs, sleeps or reads a clock; the
-gateway does that. The parts: `messages` and `answers` read, `outbox` sends, `resolution` finds out what became of
-unknown outcomes, `recovery` establishes the truth after a start or a reconnect.
+gateway does that. The parts: `messages` and `answers` read, `outbox` sends, `resolution` finds out what
+became of unknown outcomes, `recovery` establishes the truth after a start or a reconnect.
 """
 
 from __future__ import annotations
