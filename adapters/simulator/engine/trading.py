@@ -1,0 +1,382 @@
+"""Actions on orders: order, cancel, modify, dead man's switch (sheet 4.1 to 4.5)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from . import errors, fees
+from .accounts import Account
+from .checks import alo_refusal, payload_refusal
+from .desk import OrderDesk
+from .errors import ActionError, Refusal, Unprocessable
+from .markets import Market, SpotMarket
+from .matching import Matcher, Outcome
+from .numbers import SPOT_UNIT, read_text, rounded, wire_text
+from .orders import ALO, GTC, BuilderFee, Order, OrderRequest, Place
+from .parsing import (
+    Json,
+    as_cloid,
+    as_list,
+    as_object,
+    as_oid_or_cloid,
+    count_member,
+    member,
+    optional_count,
+    optional_flag,
+    parse_builder,
+    parse_order,
+)
+from .state import VenueState
+
+SCHEDULE_LEAD_MS = 5000
+SCHEDULED_CANCELS_PER_DAY = 10
+MODIFY_TRIGGER_TEXT = "Modify to a trigger order or an order that executes at once is not allowed"
+
+
+def statuses(kind: str, entries: list[object]) -> Json:
+    return {"status": "ok", "response": {"type": kind, "data": {"statuses": entries}}}
+
+
+def default_answer() -> Json:
+    return {"status": "ok", "response": {"type": "default"}}
+
+
+def entry_error(text: str, asset: int | None = None) -> Json:
+    """A per-entry error; live ones name the asset (sheet 4.5)."""
+    return {"error": text if asset is None else f"{text} asset={asset}"}
+
+
+class TradingActions:
+    def __init__(self, state: VenueState, desk: OrderDesk, matcher: Matcher) -> None:
+        self._state = state
+        self._desk = desk
+        self._matcher = matcher
+
+    # -- order --------------------------------------------------------------------------------------------
+
+    def order(self, account: Account, action: Json) -> Json:
+        requests = [parse_order(entry) for entry in as_list(member(action, "orders"))]
+        grouping = member(action, "grouping")
+        builder = parse_builder(action)
+        self._check_batch(requests, grouping)
+        self._check_builder(account, requests, builder)
+        refusal = self._pre_validate(requests, grouping)
+        if refusal is not None:
+            if self._state.options.pre_validation_answer == "top_level":
+                raise ActionError(refusal.text)
+            return statuses("order", [entry_error(refusal.text)])
+        if grouping == "normalTpsl":
+            return statuses("order", self._place_family(account, requests, builder))
+        if grouping == "positionTpsl":
+            return statuses("order", self._place_position_tpsl(account, requests, builder))
+        return statuses("order", [self._place_single(account, request, builder) for request in requests])
+
+    def _check_batch(self, requests: list[OrderRequest], grouping: object) -> None:
+        if not requests:
+            raise ActionError("Action has no orders.")
+        if grouping in ("na", "normalTpsl", "positionTpsl"):
+            return
+        if set(as_object(grouping)) != {"p"}:
+            raise Unprocessable
+        count_member(as_object(grouping), "p")
+        all_ioc = all(request.tif == "Ioc" for request in requests)
+        all_alo = all(request.tif == ALO and not request.reduce_only for request in requests)
+        if not (all_ioc or all_alo):
+            raise ActionError("Priority rate requires all orders to be IOC, or ALO and not reduce-only.")
+
+    def _check_builder(
+        self, account: Account, requests: list[OrderRequest], builder: BuilderFee | None
+    ) -> None:
+        if builder is None:
+            return
+        if account.vault is not None:
+            raise ActionError("Vault may not perform this action.")
+        for request in requests:
+            is_spot = isinstance(self._state.universe.by_asset.get(request.asset), SpotMarket)
+            if builder.tenths_bp > (fees.MAX_BUILDER_SPOT if is_spot else fees.MAX_BUILDER_PERP):
+                raise ActionError("Builder fee is too high.")
+        # Approvals are the master's: a sub-account trades under them (sheet 3.5).
+        approver = account if account.master is None else self._state.accounts[account.master]
+        if builder.tenths_bp > approver.builder_fees.get(builder.address, 0):
+            raise ActionError("Builder fee has not been approved.")
+
+    def _pre_validate(self, requests: list[OrderRequest], grouping: object) -> Refusal | None:
+        """The first refusal that concerns the payload alone and that the options let reject the whole action."""
+        found = self._family_refusal(requests, grouping)
+        for request in requests:
+            if found is not None:
+                break
+            found = self._payload_refusal(request, is_position_tpsl=grouping == "positionTpsl")
+        return found if found is not None and found.text in self._state.options.pre_validated else None
+
+    def _family_refusal(self, requests: list[OrderRequest], grouping: object) -> Refusal | None:
+        if grouping == "normalTpsl":
+            children = requests[1:]
+            kinds = [request.trigger.is_take_profit for request in children if request.trigger is not None]
+            if not 1 <= len(children) <= 2 or len(kinds) != len(children) or len(set(kinds)) != len(kinds):
+                return errors.TRIGGER_COUNT
+            if requests[0].trigger is not None or any(
+                child.asset != requests[0].asset or child.is_buy is requests[0].is_buy for child in children
+            ):
+                return errors.TRIGGER_COUNT
+        elif grouping == "positionTpsl":
+            children = requests
+            if any(request.trigger is None for request in requests) or len(requests) > 2:
+                return errors.TRIGGER_COUNT
+        else:
+            return None
+        return None if all(child.reduce_only for child in children) else errors.TPSL_NOT_REDUCE_ONLY
+
+    def _payload_refusal(self, request: OrderRequest, *, is_position_tpsl: bool) -> Refusal | None:
+        market = self._state.universe.by_asset.get(request.asset)
+        return payload_refusal(request, market, is_position_tpsl=is_position_tpsl)
+
+    def _place_single(self, account: Account, request: OrderRequest, builder: BuilderFee | None) -> object:
+        refusal = self._payload_refusal(request, is_position_tpsl=False)
+        if refusal is not None:
+            return entry_error(refusal.text, request.asset)
+        market = self._state.universe.by_asset[request.asset]
+        order = self._matcher.new_order(account, market, request, builder=builder)
+        return self._answer(self._matcher.place(order))
+
+    def _answer(self, outcome: Outcome) -> object:
+        order = outcome.order
+        if outcome.refusal is not None:
+            return entry_error(outcome.refusal.text, order.market.asset)
+        options = self._state.options
+        filled_now = order.filled and (not order.is_live or options.partial_gtc_answer == "filled")
+        if filled_now:
+            return {
+                "filled": {
+                    "totalSz": read_text(order.filled),
+                    "avgPx": read_text(rounded(order.filled_ntl / order.filled, SPOT_UNIT)),
+                    "oid": order.oid,
+                    **({} if order.cloid is None else {"cloid": order.cloid}),
+                }
+            }
+        resting: Json = {"oid": order.oid}
+        if order.cloid is not None:
+            resting["cloid"] = order.cloid
+        return {"resting": resting}
+
+    def _place_family(
+        self, account: Account, requests: list[OrderRequest], builder: BuilderFee | None
+    ) -> list[object]:
+        """A parent and the TP/SL children that arm when it is filled."""
+        for request in requests:
+            refusal = self._payload_refusal(request, is_position_tpsl=False)
+            if refusal is not None:
+                return [entry_error(refusal.text, entry.asset) for entry in requests]
+        market = self._state.universe.by_asset[requests[0].asset]
+        parent = self._matcher.new_order(account, market, requests[0], builder=builder)
+        children = [
+            self._matcher.new_order(account, market, request, builder=builder) for request in requests[1:]
+        ]
+        # The children are parked first, so that a parent that fills at once finds them.
+        refusals = [self._matcher.place_child(child, parent) for child in children]
+        outcome = self._matcher.place(parent)
+        if outcome.refusal is not None:
+            for child in list(parent.children):
+                self._desk.end(child, "canceled")
+            parent.children = []
+            return [entry_error(outcome.refusal.text, market.asset)] * len(requests)
+        answers: list[object] = [self._answer(outcome)]
+        for child, refusal in zip(children, refusals, strict=True):
+            if refusal is not None:
+                answers.append(entry_error(refusal.text, market.asset))
+            else:
+                answers.append("waitingForFill" if child.place is Place.WAITING else "waitingForTrigger")
+        return answers
+
+    def _place_position_tpsl(
+        self, account: Account, requests: list[OrderRequest], builder: BuilderFee | None
+    ) -> list[object]:
+        answers: list[object] = []
+        placed: list[Order] = []
+        for request in requests:
+            refusal = self._payload_refusal(request, is_position_tpsl=True)
+            if refusal is not None:
+                answers.append(entry_error(refusal.text, request.asset))
+                continue
+            market = self._state.universe.by_asset[request.asset]
+            order = self._matcher.new_order(account, market, request, builder=builder, is_position_tpsl=True)
+            outcome = self._matcher.place(order)
+            if outcome.refusal is None:
+                placed.append(order)
+                answers.append("waitingForTrigger")
+            else:
+                answers.append(entry_error(outcome.refusal.text, request.asset))
+        for order in placed:
+            order.siblings = [other for other in placed if other is not order]
+        return answers
+
+    # -- cancel -------------------------------------------------------------------------------------------
+
+    def cancel(self, account: Account, action: Json) -> Json:
+        fast = optional_flag(action, "f")
+        targets = []
+        for value in as_list(member(action, "cancels")):
+            entry = as_object(value)
+            targets.append((count_member(entry, "a"), count_member(entry, "o")))
+        return statuses(
+            "cancel",
+            [self._cancel_one(account, asset, account.live_orders.get(oid), fast) for asset, oid in targets],
+        )
+
+    def cancel_by_cloid(self, account: Account, action: Json) -> Json:
+        fast = optional_flag(action, "f")
+        targets = []
+        for value in as_list(member(action, "cancels")):
+            entry = as_object(value)
+            targets.append((count_member(entry, "asset"), as_cloid(member(entry, "cloid"))))
+        return statuses(
+            "cancel",
+            [
+                self._cancel_one(account, asset, account.orders_by_cloid.get(cloid), fast)
+                for asset, cloid in targets
+            ],
+        )
+
+    def _cancel_one(self, account: Account, asset: int, order: Order | None, fast: bool) -> object:
+        if order is None or not order.is_live or order.market.asset != asset:
+            return entry_error(errors.MISSING_ORDER_TEXT, asset)
+        if fast and order.waits_for_trigger:
+            return entry_error("Fast cancel is not available for trigger orders.", asset)
+        self._desk.end(order, "canceled")
+        return "success"
+
+    # -- modify -------------------------------------------------------------------------------------------
+
+    def modify(self, account: Account, action: Json) -> Json:
+        allowed = optional_flag(action, "a")
+        target = as_oid_or_cloid(member(action, "oid"))
+        request = parse_order(member(action, "order"))
+        answer = self._modify_one(account, target, request, allowed)
+        if isinstance(answer, dict) and "error" in answer:
+            raise ActionError(str(answer["error"]))
+        return default_answer()
+
+    def batch_modify(self, account: Account, action: Json) -> Json:
+        allowed = optional_flag(action, "a")
+        changes = []
+        for value in as_list(member(action, "modifies")):
+            entry = as_object(value)
+            changes.append((as_oid_or_cloid(member(entry, "oid")), parse_order(member(entry, "order"))))
+        return statuses(
+            "order",
+            [self._modify_one(account, target, request, allowed) for target, request in changes],
+        )
+
+    def _modify_one(
+        self, account: Account, target: int | str, request: OrderRequest, allowed: bool
+    ) -> object:
+        """Cancel and replace. What is refused before the cancel leg leaves the old order alone (sheet 4.2)."""
+        old = (
+            account.orders_by_cloid.get(target)
+            if isinstance(target, str)
+            else account.live_orders.get(target)
+        )
+        if old is None or not old.is_live:
+            return entry_error(errors.CANNOT_MODIFY_TEXT)
+        refusal = self._payload_refusal(request, is_position_tpsl=old.is_position_tpsl)
+        if refusal is not None:
+            return entry_error(refusal.text, request.asset)
+        if old.market.asset != request.asset or old.is_buy is not request.is_buy:
+            return entry_error(errors.CANNOT_MODIFY_TEXT)
+        restricted = self._state.options.strict_modify and not allowed
+        if restricted and request.tif not in (ALO, GTC):
+            return entry_error(MODIFY_TRIGGER_TEXT, request.asset)
+        replacement = self._matcher.new_order(
+            account, old.market, request, builder=old.builder, is_position_tpsl=old.is_position_tpsl
+        )
+        siblings = list(old.siblings)
+        parent = old.parent
+        if request.trigger is None:
+            replacement.children, old.children = old.children, []
+            for child in replacement.children:
+                child.parent = replacement
+        self._desk.end(old, "canceled")
+        outcome = self._place_replacement(replacement, old.market, request, parent, restricted)
+        if outcome is not None:
+            for child in list(replacement.children):
+                self._desk.end(child, "canceled")
+            replacement.children = []
+            return entry_error(errors.MODIFY_LEG_FAILED_TEXT + outcome.text, request.asset)
+        for sibling in siblings:
+            if request.trigger is not None and sibling.is_live:
+                sibling.siblings.append(replacement)
+                replacement.siblings.append(sibling)
+        return self._answer(Outcome(replacement, None))
+
+    def _place_replacement(
+        self,
+        replacement: Order,
+        market: Market,
+        request: OrderRequest,
+        parent: Order | None,
+        restricted: bool,
+    ) -> Refusal | None:
+        """Places the second leg of a modify; None if it stands."""
+        if parent is not None and request.trigger is not None and parent.is_live:
+            return self._matcher.place_child(replacement, parent)
+        if restricted and market.book.would_match(request.is_buy, request.limit_px):
+            refusal = alo_refusal(market)
+            self._desk.refuse(replacement, refusal)
+            return refusal
+        return self._matcher.place(replacement).refusal
+
+    # -- dead man's switch --------------------------------------------------------------------------------
+
+    def schedule_cancel(self, account: Account, action: Json) -> Json:
+        """Sets or clears the time at which all open orders are cancelled; the shell's block time decides (4.2)."""
+        time = optional_count(action, "time")
+        required = self._state.options.schedule_cancel_volume
+        if account.volume < required:
+            raise ActionError(
+                "Cannot set scheduled cancel time until enough volume traded. "
+                f"Required: ${wire_text(required)}. Traded: ${wire_text(rounded(account.volume, Decimal('0.01')))}."
+            )
+        if time is not None:
+            if time < self._state.now_ms + SCHEDULE_LEAD_MS:
+                raise ActionError("Scheduled cancel time must be at least 5 seconds in the future.")
+            day, firings = account.scheduled_cancel_firings
+            if day == self._state.day and firings >= SCHEDULED_CANCELS_PER_DAY:
+                raise ActionError("Cannot set scheduled cancel time: triggered too many times today.")
+        account.scheduled_cancel = time
+        return default_answer()
+
+    def fire_scheduled_cancel(self, account: Account) -> None:
+        """The switch fires: everything of the account is cancelled and the firing counts for the UTC day."""
+        account.scheduled_cancel = None
+        day, firings = account.scheduled_cancel_firings
+        account.scheduled_cancel_firings = (
+            self._state.day,
+            firings + 1 if day == self._state.day else 1,
+        )
+        self._matcher.cancel_all(account, "scheduledCancel")
+
+
+def entries_of(action: Json) -> int:
+    """How many requests an action counts for in budgets and limits (sheet 9.2): its entries, at least one."""
+    for key in ("orders", "cancels", "modifies"):
+        value = action.get(key)
+        if isinstance(value, list):
+            return max(1, len(value))
+    return 1
+
+
+def puts_taker_on_book(action: Json) -> bool:
+    """True if the action has at least one order that can take: it is executed last in its block (sheet 4.7)."""
+    entries = [entry for entry in _order_entries(action) if isinstance(entry, dict)]
+    limits = [
+        kind["limit"] for entry in entries if isinstance(kind := entry.get("t"), dict) and "limit" in kind
+    ]
+    return any(isinstance(limit, dict) and limit.get("tif") != ALO for limit in limits)
+
+
+def _order_entries(action: Json) -> list[object]:
+    if isinstance(orders := action.get("orders"), list):
+        return orders
+    if isinstance(modifies := action.get("modifies"), list):
+        return [entry.get("order") for entry in modifies if isinstance(entry, dict)]
+    return [action.get("order")]
