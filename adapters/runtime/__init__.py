@@ -1,0 +1,2 @@
+"""The shell around a connector core: one event loop that feeds it, commits its events and carries out its
+effects."""
