@@ -12,12 +12,15 @@ from typing import Any
 
 import msgspec
 
+from adapters.simulator.engine import Unprocessable
+
 Json = Any
 """A parsed JSON value: the one place where the shape is not known yet."""
 
 Rebuild = Callable[[Json, str], Json]
-"""Checks the value found at a path and returns its canonical form; raises MalformedAction."""
+"""Checks the value found at a path and returns its canonical form; raises Unprocessable."""
 
+_UNREADABLE = "Failed to deserialize the JSON body into the target type"
 _U64_MAX = 2**64 - 1
 _U32_MAX = 2**32 - 1
 _DECIMAL = re.compile(r"(?P<sign>[+-]?)(?P<whole>\d*)(?:\.(?P<fraction>\d*))?", re.ASCII)
@@ -26,14 +29,15 @@ _HEX_CLOID = re.compile(r"0x[0-9a-f]{32}")
 _HEX_INTEGER = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 
-class MalformedAction(Exception):
-    """The body cannot be read as the type the server expects: HTTP 422, and nothing happened (sheet 4.4)."""
+def _malformed(what: str) -> Unprocessable:
+    """The body cannot be read as the type the server expects: HTTP 422, nothing happened (sheet 4.4)."""
+    return Unprocessable(f"{_UNREADABLE}: {what}")
 
 
 def _uint(most: int) -> Rebuild:
     def rebuild(value: Json, path: str) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            raise MalformedAction(f"{path}: expected an integer from 0 to {most}")
+            raise _malformed(f"{path}: expected an integer from 0 to {most}")
         return value
 
     return rebuild
@@ -46,21 +50,21 @@ u64 = _uint(_U64_MAX)
 def i64(value: Json, path: str) -> int:
     """A signed 64-bit integer, such as the micro-USDC of an isolated margin change."""
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
-        raise MalformedAction(f"{path}: expected a 64-bit integer")
+        raise _malformed(f"{path}: expected a 64-bit integer")
     return value
 
 
 def flag(value: Json, path: str) -> bool:
     """A boolean."""
     if not isinstance(value, bool):
-        raise MalformedAction(f"{path}: expected a boolean")
+        raise _malformed(f"{path}: expected a boolean")
     return value
 
 
 def text(value: Json, path: str) -> str:
     """A string, taken as it is; half of a surrogate pair, which JSON can smuggle in, is no text."""
     if not isinstance(value, str) or (not value.isascii() and not _encodable(value)):
-        raise MalformedAction(f"{path}: expected a string")
+        raise _malformed(f"{path}: expected a string")
     return value
 
 
@@ -95,7 +99,7 @@ def address(value: Json, path: str) -> str:
     """Twenty bytes in hex, lower-cased."""
     lowered = text(value, path).lower()
     if not _HEX_ADDRESS.fullmatch(lowered):
-        raise MalformedAction(f"{path}: expected 0x and 40 hex digits")
+        raise _malformed(f"{path}: expected 0x and 40 hex digits")
     return lowered
 
 
@@ -103,7 +107,7 @@ def cloid(value: Json, path: str) -> str:
     """A client order id: sixteen bytes in hex, lower-cased (sheet 4.1)."""
     lowered = text(value, path).lower()
     if not _HEX_CLOID.fullmatch(lowered):
-        raise MalformedAction(f"{path}: expected 0x and 32 hex digits")
+        raise _malformed(f"{path}: expected 0x and 32 hex digits")
     return lowered
 
 
@@ -115,7 +119,7 @@ def oid_or_cloid(value: Json, path: str) -> int | str:
 def chain_id(value: Json, path: str) -> str:
     """The hex id of the chain the wallet was on when it signed."""
     if not isinstance(value, str) or not _HEX_INTEGER.fullmatch(value):
-        raise MalformedAction(f"{path}: expected a hex chain id")
+        raise _malformed(f"{path}: expected a hex chain id")
     return value
 
 
@@ -124,7 +128,7 @@ def one_of(*words: str) -> Rebuild:
 
     def rebuild(value: Json, path: str) -> str:
         if value not in words:
-            raise MalformedAction(f"{path}: unknown variant, expected one of {', '.join(words)}")
+            raise _malformed(f"{path}: unknown variant, expected one of {', '.join(words)}")
         return str(value)
 
     return rebuild
@@ -138,11 +142,11 @@ def record(required: Mapping[str, Rebuild], optional: Mapping[str, Rebuild] | No
 
     def rebuild(value: Json, path: str) -> dict[str, Json]:
         if not isinstance(value, dict):
-            raise MalformedAction(f"{path}: expected an object")
+            raise _malformed(f"{path}: expected an object")
         built = {}
         for key, member in required.items():
             if key not in value:
-                raise MalformedAction(f"{path}: missing field `{key}`")
+                raise _malformed(f"{path}: missing field `{key}`")
             built[key] = member(value[key], f"{path}.{key}")
         for key, member in (optional or {}).items():
             if value.get(key) is None:
@@ -160,7 +164,7 @@ def listing(entry: Rebuild) -> Rebuild:
 
     def rebuild(value: Json, path: str) -> list[Json]:
         if not isinstance(value, list):
-            raise MalformedAction(f"{path}: expected an array")
+            raise _malformed(f"{path}: expected an array")
         return [entry(element, f"{path}[{index}]") for index, element in enumerate(value)]
 
     return rebuild
@@ -172,12 +176,12 @@ _trigger = record({"isMarket": flag, "triggerPx": number, "tpsl": one_of("tp", "
 
 def _order_kind(value: Json, path: str) -> dict[str, Json]:
     if not isinstance(value, dict) or len(value) != 1:
-        raise MalformedAction(f"{path}: expected exactly one of limit, trigger")
+        raise _malformed(f"{path}: expected exactly one of limit, trigger")
     if "limit" in value:
         return {"limit": _limit(value["limit"], f"{path}.limit")}
     if "trigger" in value:
         return {"trigger": _trigger(value["trigger"], f"{path}.trigger")}
-    raise MalformedAction(f"{path}: expected exactly one of limit, trigger")
+    raise _malformed(f"{path}: expected exactly one of limit, trigger")
 
 
 _named_grouping = one_of("na", "normalTpsl", "positionTpsl")
@@ -192,7 +196,7 @@ def _passed_on(value: Json, path: str) -> Json:
     try:
         msgspec.msgpack.encode(value)
     except (OverflowError, TypeError, ValueError) as unpackable:
-        raise MalformedAction(f"{path}: {unpackable}") from unpackable
+        raise _malformed(f"{path}: {unpackable}") from unpackable
     return value
 
 
@@ -260,13 +264,13 @@ USER_SIGNED_ACTIONS: Mapping[str, Rebuild] = {
 
 
 def canonical_action(action: Json) -> dict[str, Json]:
-    """Rebuild a posted action as the server would; raises MalformedAction if it could not deserialise it."""
+    """Rebuild a posted action as the server would; raises Unprocessable if it could not deserialise it."""
     if not isinstance(action, dict):
-        raise MalformedAction("action: expected an object")
+        raise _malformed("action: expected an object")
     kind = action.get("type")
     if not isinstance(kind, str):
-        raise MalformedAction("action: missing field `type`")
+        raise _malformed("action: missing field `type`")
     rebuild = L1_ACTIONS.get(kind) or USER_SIGNED_ACTIONS.get(kind)
     if rebuild is None:
-        raise MalformedAction(f"action.type: unknown variant `{kind[:64]}`")
+        raise _malformed(f"action.type: unknown variant `{kind[:64]}`")
     return {"type": kind, **rebuild(action, f"action({kind})")}

@@ -14,7 +14,7 @@ from eth_keys import keys
 from eth_keys.exceptions import BadSignature, ValidationError
 from eth_utils import keccak
 
-from adapters.simulator.canonical import USER_SIGNED_ACTIONS, MalformedAction
+from adapters.simulator.canonical import USER_SIGNED_ACTIONS, record, text, u32
 from adapters.simulator.network import Network
 
 _EXCHANGE_DOMAIN = bytes.fromhex("d79297fcdf2ffcd4ae223d01edaa2ba214ff8f401d7c9300d995d17c82aa4040")
@@ -75,6 +75,9 @@ _DOMAIN_TYPE = [
 ]
 
 
+_posted_signature = record({"r": text, "s": text, "v": u32})
+
+
 class UnrecoverableSignature(Exception):
     """r, s or v cannot belong to any signature. The text is the venue's (sheet 3.6)."""
 
@@ -94,13 +97,10 @@ class Signature:
     def parse(cls, value: Any) -> "Signature":
         """Read ``{"r": "0x…", "s": "0x…", "v": 27|28}``, leading zeros present or not.
 
-        Raises MalformedAction where the types are wrong, UnrecoverableSignature where the values are.
+        Raises Unprocessable where the types are wrong, UnrecoverableSignature where the values are.
         """
-        if not isinstance(value, dict):
-            raise MalformedAction("signature: expected an object with r, s and v")
-        r, s, v = value.get("r"), value.get("s"), value.get("v")
-        if not isinstance(r, str) or not isinstance(s, str) or not isinstance(v, int) or isinstance(v, bool):
-            raise MalformedAction("signature: expected hex strings r and s and an integer v")
+        posted = _posted_signature(value, "signature")
+        r, s, v = posted["r"], posted["s"], posted["v"]
         if v not in (27, 28):
             raise UnrecoverableSignature
         return cls(_scalar(r), _scalar(s), v)

@@ -10,7 +10,8 @@ from hyperliquid.utils.signing import sign_l1_action, sign_usd_transfer_action
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.simulator.canonical import MalformedAction, canonical_action
+from adapters.simulator.canonical import canonical_action
+from adapters.simulator.engine import Unprocessable
 from adapters.simulator.network import Network
 from adapters.simulator.signatures import (
     Signature,
@@ -182,7 +183,7 @@ def test_an_impossible_signature_has_no_signer(broken: dict[str, Any]) -> None:
     "broken", [None, [], {"r": 1}, {"r": "0x1", "s": "0x1", "v": True}, {"r": "0x1", "s": "0x1"}]
 )
 def test_a_signature_of_the_wrong_shape_is_malformed(broken: Any) -> None:
-    with pytest.raises(MalformedAction, match="signature"):
+    with pytest.raises(Unprocessable, match="signature"):
         Signature.parse(broken)
 
 

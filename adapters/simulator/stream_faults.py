@@ -1,0 +1,209 @@
+"""Faults of the stream: what becomes of the messages of one block on their way to the subscribers."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adapters.simulator.engine import StreamMessage
+from adapters.simulator.faults import Fault, FaultBoard, Occasion, Scope
+
+_FILLS = ("userFills", "userEvents")
+_EVENT_KINDS = frozenset(
+    {
+        "orderUpdates",
+        "userFills",
+        "userEvents",
+        "userFundings",
+        "userNonFundingLedgerUpdates",
+        "userHistoricalOrders",
+    }
+)
+"""Kinds whose messages tell what happened; the others show a state, encoded only if somebody looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to publish `delay_ms` from now, with what comes before and after it."""
+
+    message: StreamMessage
+    delay_ms: int = 0
+    text_before: str | None = None
+    disconnect_after: bool = False
+
+
+class StreamFaults:
+    """Applies the board's stream faults to each block's messages, and remembers the fills held back."""
+
+    def __init__(self, board: FaultBoard) -> None:
+        self._board = board
+        self._withheld: list[tuple[StreamMessage, bool]] = []
+        self._late_ms: dict[str, int] = {}
+
+    def delay_fills(self, user: str, ms: int) -> None:
+        """From now on, let the fills of `user` arrive `ms` milliseconds late; 0 ends it."""
+        if ms:
+            self._late_ms[user] = ms
+        else:
+            self._late_ms.pop(user, None)
+
+    def shape(self, messages: Sequence[StreamMessage]) -> list[Delivery]:
+        """Return what is to be published instead of `messages`, in order."""
+        late = self._late_ms
+        if not self._board.has_any(Scope.STREAM):
+            if not late:
+                return [Delivery(message) for message in messages]
+            return [Delivery(message, _lateness(message, late)) for message in messages]
+        deliveries: list[Delivery] = []
+        cut: dict[str | None, int] = {}
+        order_first: str | None = None
+        for message in messages:
+            shaped = [Delivery(message, _lateness(message, late))]
+            for fault_id, fault in self._board.take(_occasion(message)):
+                if fault.kind == "stream_reorder":
+                    order_first = fault.params["first"]
+                elif fault.kind == "disconnect_mid_sequence":
+                    cut[message.user] = fault.params["keep"]
+                else:
+                    shaped = [again for one in shaped for again in self._applied(fault_id, fault, one)]
+            deliveries += shaped
+        if order_first is not None:
+            deliveries.sort(key=lambda delivery: _is_first(delivery.message, order_first))
+        for user, keep in cut.items():
+            deliveries = _cut_off(deliveries, user, keep)
+        return deliveries
+
+    def release(self) -> list[StreamMessage]:
+        """Return the fills that were held back, oldest first; they are no longer."""
+        released = [message for message, _ in self._withheld]
+        self._withheld.clear()
+        return released
+
+    def withheld_count(self) -> int:
+        """How many messages are held back."""
+        return len(self._withheld)
+
+    def hidden_tids(self) -> frozenset[int]:
+        """Trades whose fills reads must not show yet."""
+        return frozenset(
+            row["tid"]
+            for message, hidden in self._withheld
+            if hidden
+            for row in rows_of(message.kind, message.data)
+            if "tid" in row
+        )
+
+    def _applied(self, fault_id: int, fault: Fault, delivery: Delivery) -> list[Delivery]:
+        message = delivery.message
+        match fault.kind:
+            case "stream_lost":
+                return []
+            case "stream_delay":
+                return [
+                    replace(
+                        delivery, message=_frozen(message), delay_ms=delivery.delay_ms + fault.params["ms"]
+                    )
+                ]
+            case "stream_duplicate":
+                return [delivery] * (1 + fault.params["times"])
+            case "non_json_frame":
+                return [replace(delivery, text_before=fault.params["text"])]
+            case "fill_withheld":
+                if not rows_of(message.kind, message.data):
+                    return [delivery]
+                self._withheld.append((message, fault.params["reads"] == "hide"))
+                return []
+            case _:
+                return [replace(delivery, message=_distorted(fault_id, fault, message))]
+
+
+def rows_of(kind: str, data: Any) -> list[dict[str, Any]]:
+    """The elements of a message: order updates, fills, fundings and the like; [] for other messages."""
+    if kind == "orderUpdates":
+        return list(data)
+    if not isinstance(data, dict):
+        return []
+    for member in ("fills", "fundings", "nonFundingLedgerUpdates", "orderHistory", "nonUserCancel"):
+        if isinstance(data.get(member), list):
+            return list(data[member])
+    return []
+
+
+def _occasion(message: StreamMessage) -> Occasion:
+    if message.kind not in _EVENT_KINDS:
+        return Occasion(
+            Scope.STREAM, message.kind, message.user, (), () if message.coin is None else (message.coin,)
+        )
+    rows = [row.get("order", row) for row in rows_of(message.kind, message.data)]
+    coins = {row["coin"] for row in rows if "coin" in row}
+    if message.coin is not None:
+        coins.add(message.coin)
+    cloids = {row["cloid"] for row in rows if row.get("cloid")}
+    return Occasion(Scope.STREAM, message.kind, message.user, cloids, coins)
+
+
+def _with_data(message: StreamMessage, data: Any) -> StreamMessage:
+    return StreamMessage(message.kind, lambda: data, user=message.user, coin=message.coin, dex=message.dex)
+
+
+def _frozen(message: StreamMessage) -> StreamMessage:
+    """The message as it is now: a state that arrives late is an old state."""
+    return _with_data(message, message.data)
+
+
+def _lateness(message: StreamMessage, late: dict[str, int]) -> int:
+    return late.get(message.user or "", 0) if message.kind in _FILLS else 0
+
+
+def _is_first(message: StreamMessage, first: str | None) -> int:
+    kinds = ("orderUpdates",) if first == "orderUpdates" else _FILLS
+    return 0 if message.kind in kinds else 1
+
+
+def _cut_off(deliveries: list[Delivery], user: str | None, keep: int) -> list[Delivery]:
+    kept: list[Delivery] = []
+    seen = 0
+    for delivery in deliveries:
+        if delivery.message.user != user:
+            kept.append(delivery)
+            continue
+        seen += 1
+        if seen < keep:
+            kept.append(delivery)
+        elif seen == keep:
+            kept.append(replace(delivery, disconnect_after=True))
+    return kept
+
+
+def _distorted(fault_id: int, fault: Fault, message: StreamMessage) -> StreamMessage:
+    data = copy.deepcopy(message.data)
+    rows = rows_of(message.kind, data)
+    change: Callable[[dict[str, Any]], None]
+    match fault.kind:
+        case "unknown_status":
+            change = _set("status", fault.params["text"])
+        case "unknown_dir":
+            change = _set("dir", fault.params["text"])
+        case "extra_fields":
+            change = _set("simulatorExtra", {"fault": fault_id, "nested": [None, "0.0"]})
+        case "garbage_element":
+            _insert_garbage(message.kind, data)
+            return _with_data(message, data)
+        case _:
+            raise AssertionError(f"no stream fault is called {fault.kind}")
+    for row in rows:
+        change(row)
+    return _with_data(message, data)
+
+
+def _set(member: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(row: dict[str, Any]) -> None:
+        row[member] = value
+
+    return change
+
+
+def _insert_garbage(kind: str, data: Any) -> None:
+    listed = data if isinstance(data, list) else next((v for v in data.values() if isinstance(v, list)), None)
+    if listed is not None:
+        listed.insert(0, {"coin": None, "order": 17, "px": {}, "oid": "not a number"})
