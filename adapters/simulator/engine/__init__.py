@@ -7,7 +7,8 @@ Exchange(options, *, seed, start_ms)
     create_sub_account(master, name) -> address         create_vault(leader, name, *, usdc) -> address
     resolve_signer(signer, vault_address=None, *, user_signed=False) -> address
     charge_requests(account, count)
-    execute(account, action, *, signer, now_ms) -> body        execute_block([PendingAction], *, now_ms) -> [body]
+    execute(account, action, *, signer, now_ms) -> body
+    execute_block([PendingAction], *, now_ms) -> [body]
     info(request, *, now_ms) -> JSON                    snapshot(subscription, *, now_ms) -> [frame]
     advance(now_ms)          now_ms                     drain() -> [StreamMessage]
     coins()  mark_price(coin)  set_mark_price(coin, price)  set_oracle_price(coin, price)
@@ -16,8 +17,9 @@ Exchange(options, *, seed, start_ms)
 StreamMessage: kind, user, coin, dex, data (encoded when first read), channel, frame()
 ```
 
-`resolve_signer` and the writes raise `ActionError` (answered as `{"status":"err"}`) and `Unprocessable` (HTTP 422).
-Subscriptions with parameters (`l2Book` with `nSigFigs`, `userFills` aggregated) are served by `snapshot` at each change.
+`resolve_signer` and the setters raise `ActionError` (answered as `{"status":"err"}`); whatever takes a
+request raises `Unprocessable` (HTTP 422). Subscriptions with parameters (`l2Book` with `nSigFigs`, `userFills`
+aggregated) are served by `snapshot` at each change.
 """
 
 from .errors import ActionError, Unprocessable

@@ -1,4 +1,4 @@
-"""Accounts: collateral, spot balances, leverage settings, agents, sub-accounts, and what each of them has done."""
+"""Accounts: collateral, balances, leverage settings, agents, sub-accounts, and what each of them did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USDC_INDEX = 0
 
 @dataclass(slots=True)
 class SpotBalance:
-    """`total` includes `hold`, which open orders tie up; `entry_ntl` is the cost basis in the quote token (5.7)."""
+    """`total` includes `hold`, which open orders tie up; `entry_ntl` is the cost basis (sheet 5.7)."""
 
     total: Decimal = ZERO
     hold: Decimal = ZERO
@@ -167,7 +167,7 @@ class Account:
         return setting
 
     def add_volume(self, market: Market, notional: Decimal, day: int, *, crossed: bool) -> None:
-        """Counts a fill towards lifetime volume and the fee tier; spot counts double for tiers (sheet 10.4)."""
+        """Counts a fill towards lifetime volume and the fee tier, there spot twice (sheet 10.4)."""
         self.volume += notional
         weight = 1 if isinstance(market, PerpMarket) else 2
         daily = self.daily_volume.setdefault(day, DailyVolume())

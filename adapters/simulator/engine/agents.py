@@ -25,7 +25,7 @@ class Agents:
         self._state = state
 
     def resolve(self, signer: str, vault_address: str | None, *, user_signed: bool) -> str:
-        """The account that a signature acts for. Raises ActionError with the text of sheet 3.6 if there is none."""
+        """The account that a signature acts for. Raises ActionError with the texts of sheet 3.6."""
         signer = signer.lower()
         account = self._state.account(signer)
         if user_signed:

@@ -1,4 +1,4 @@
-"""A central limit order book with price-time priority. Knows prices and queues, nothing of accounts or margin."""
+"""A limit order book with price-time priority. Knows prices and queues, nothing of accounts or margin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Level:
 
     def __init__(self, price: Decimal) -> None:
         self.price = price
-        # An OrderedDict finds its first live entry in constant time also after many removals; a dict does not.
+        # Unlike a dict, an OrderedDict finds its first entry in constant time after many removals.
         self.orders: OrderedDict[int, Order] = OrderedDict()
         self.size = ZERO
 

@@ -1,4 +1,4 @@
-"""The trade history of one market: recent trades, bars of any interval, volume of the last day (sheet 5.1)."""
+"""The trade history of one market: recent trades, bars of any interval, daily volume (sheet 5.1)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Tape:
             self._starts.append(start)
 
     def bars(self, interval: str, start: int, end: int) -> list[dict[str, Any]]:
-        """Bars that begin in [start, end], oldest first, the newest 5000 of them; quiet bars repeat the close."""
+        """Bars that begin in [start, end], oldest first, the newest 5000; quiet bars repeat the close."""
         first = bisect_left(self._starts, bar_start(start, interval)) if start > 0 else 0
         last = bisect_right(self._starts, end)
         folded: list[Bar] = []

@@ -1,4 +1,4 @@
-"""Whether an order may be placed: what the payload alone decides, and what the state of the venue decides (sheet 4.5, 4.6)."""
+"""Whether an order may be placed: what its payload and what the venue's state decide (sheet 4.5, 4.6)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class LiveChecks:
             raise OrderRefused(errors.too_far_from_reference(percent))
 
     def _check_notional(self, order: Order, closes: Decimal) -> None:
-        """`closes`: size of the position that the order would close; closing all of it is exempt (sheet 4.7)."""
+        """`closes`: the position that the order would close; closing all of it is exempt (sheet 4.7)."""
         if order.is_position_tpsl or (closes and order.size >= closes):
             return
         if order.size * order.limit_px < TEN:

@@ -1,4 +1,4 @@
-"""The life of orders: from admission to their end, on the book, armed or waiting, alone or in TP/SL families (sheet 4.7, 6)."""
+"""The life of orders, from admission to end: resting, armed or waiting, alone or in families (4.7, 6)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class OrderDesk:
         self._forget_oldest(order)
 
     def _release_children(self, parent: Order) -> None:
-        # Children arm when the parent is filled, or when lack of margin cut short a parent that had filled in part.
+        # Children arm when the parent is filled, or when lack of margin cut short one filled in part.
         arms = parent.status == "filled" or (parent.status == "marginCanceled" and parent.filled > 0)
         children, parent.children = parent.children, []
         for child in children:
@@ -155,7 +155,7 @@ class OrderDesk:
     # -- reduce-only --------------------------------------------------------------------------------------
 
     def make_room_for_reduce_only(self, order: Order) -> None:
-        """A new reduce-only order displaces older ones that together with it exceed the position (sheet 4.7)."""
+        """A new reduce-only order displaces older ones that with it exceed the position (sheet 4.7)."""
         assert isinstance(order.market, PerpMarket)
         resting = order.account.resting_reduce_only.get(order.market.coin)
         if not resting:
@@ -170,7 +170,7 @@ class OrderDesk:
             self.end(other, "reduceOnlyCanceled")
 
     def follow_position(self, account: Account, market: PerpMarket, before: Decimal) -> None:
-        """Lets reduce-only orders follow a position that shrank: the newest keep their size longest (sheet 4.7)."""
+        """Lets reduce-only orders follow a position that shrank, the oldest first (sheet 4.7)."""
         szi = account.position_size(market)
         resting = account.resting_reduce_only.get(market.coin)
         if resting:

@@ -26,7 +26,7 @@ def usd(value: Decimal) -> str:
 
 
 def open_order(order: Order, size: Decimal | None = None, oid: int | None = None) -> Json:
-    """A row of `openOrders` and the nested order of `orderUpdates`: unset members are absent (sheet 5.2, 7.3)."""
+    """A row of `openOrders`, and the order of `orderUpdates`: unset members are absent (sheet 5.2, 7.3)."""
     row: Json = {
         "coin": order.market.coin,
         "side": order.side,
@@ -44,7 +44,7 @@ def open_order(order: Order, size: Decimal | None = None, oid: int | None = None
 
 
 def frontend_order(order: Order, size: Decimal | None = None, *, with_children: bool = True) -> Json:
-    """A row of `frontendOpenOrders`, `orderStatus` and `historicalOrders`: unset members are null (sheet 5.2, 5.3)."""
+    """The order in `frontendOpenOrders`, `orderStatus`, `historicalOrders`: unset members are null (5.2)."""
     return {
         "coin": order.market.coin,
         "side": order.side,
@@ -231,7 +231,7 @@ def _margin_summary(value: Decimal, notional: Decimal, used: Decimal, signed_not
 
 
 def clearinghouse_state(account: Account | None, dex: str, now_ms: int) -> Json:
-    """Sheet 5.6. In unified mode the value shown is only what the perps use: the rest is in the spot state."""
+    """Sheet 5.6. In unified mode the value shown is what the perps use: the rest is spot."""
     wallet = None if account is None else account.wallets.get(dex)
     if account is None or wallet is None:
         wallet = PerpWallet(dex)
@@ -270,7 +270,7 @@ def funding_row(payment: FundingPayment) -> Json:
 
 
 def funding_event(payment: FundingPayment, *, with_samples: bool) -> Json:
-    """The funding object of `userFundings` frames; without `nSamples` that of the `user` channel (sheet 7.3)."""
+    """An element of `userFundings` frames; without `nSamples` that of the `user` channel (sheet 7.3)."""
     row: Json = {
         "time": payment.time,
         "coin": payment.coin,

@@ -1,4 +1,4 @@
-"""What the engine raises: three kinds of "no", each answered in its own place of the protocol (sheet 4.4 to 4.6)."""
+"""Three kinds of "no", each answered in its own place of the protocol (sheet 4.4 to 4.6)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ActionError(Exception):
 
 
 class Refusal(NamedTuple):
-    """Why one order is refused: the order status that is recorded (sheet 6) and the text that is sent (sheet 4.6)."""
+    """Why one order is refused: the status that is recorded (sheet 6) and the text that is sent (4.6)."""
 
     status: str
     text: str

@@ -1,7 +1,7 @@
-"""The venue as one object: authenticated actions in, JSON answers and stream messages out. No sockets, no clock.
+"""The venue as one object: authenticated actions in, JSON answers and stream messages out.
 
-Every call is a pure function of the calls before it and the seed. One `execute`, `execute_block` or `advance` is one
-block (sheet 4.7); `drain` hands over what it produced.
+No sockets, no clock: every answer follows from the calls before it and the seed. One `execute`,
+`execute_block` or `advance` is one block (sheet 4.7); `drain` hands over what it produced.
 """
 
 from __future__ import annotations
@@ -112,10 +112,11 @@ class Exchange:
         abstraction: Abstraction | None = None,
         is_venue_operated: bool = False,
     ) -> None:
-        """Opens (or tops up) an account: `usdc` as perp collateral, `spot` by token name (unified: USDC is spot).
+        """Opens or tops up an account: `usdc` as perp collateral, `spot` by token name.
 
-        `fee_rates` replaces the volume tiers, for instance with a maker rebate. `is_venue_operated` lifts the request
-        budget, the open-order limits and liquidation, for the accounts of a background market.
+        `fee_rates` replaces the volume tiers, for instance with a maker rebate. `is_venue_operated` lifts the
+        request budget, the open-order limits and liquidation, for the accounts of a background market.
+        Raises ValueError for an unknown token.
         """
         with arithmetic():
             self._state.next_transaction()
@@ -136,7 +137,7 @@ class Exchange:
     def approve_agent(
         self, master: str, agent: str, name: str | None = None, valid_until_ms: int | None = None
     ) -> None:
-        """Approves an API wallet without the user-signed action. Raises ActionError as that would (sheet 3.5)."""
+        """Approves an API wallet without the signed action. Raises ActionError as that would (3.5)."""
         self._agents.approve(self._require(master), agent, name, valid_until_ms)
 
     def create_sub_account(self, master: str, name: str) -> str:
@@ -154,14 +155,14 @@ class Exchange:
     def resolve_signer(
         self, signer: str, vault_address: str | None = None, *, user_signed: bool = False
     ) -> str:
-        """The account a recovered signer acts for; `user_signed` for the actions of sheet 3.4, which no agent may sign.
+        """The account that a recovered signer acts for. Raises ActionError with the texts of sheet 3.6.
 
-        Raises ActionError with the texts of sheet 3.6.
+        `user_signed` is for the actions of sheet 3.4, which no agent may sign.
         """
         return self._agents.resolve(signer, vault_address, user_signed=user_signed)
 
     def charge_requests(self, account: str, count: int) -> None:
-        """Counts requests that never reach `execute`, such as a stale `expiresAfter`, which costs five (sheet 9.2)."""
+        """Counts requests that never reach `execute`: a stale `expiresAfter` costs five (sheet 9.2)."""
         self._require(account).requests_used += count
 
     def _require(self, address: str) -> Account:
@@ -184,7 +185,7 @@ class Exchange:
     def execute_block(self, pending: list[PendingAction], *, now_ms: int) -> list[Json | Unprocessable]:
         """Several actions in one block, in the three classes of sheet 4.7; results in the order given.
 
-        An action that does not deserialise yields the Unprocessable instead of raising, so that its neighbours stand.
+        An action that does not deserialise yields its Unprocessable: its neighbours stand.
         """
         with arithmetic():
             self._move_to(now_ms)
@@ -256,7 +257,7 @@ class Exchange:
             return self._reads.answer(request)
 
     def snapshot(self, subscription: Json, *, now_ms: int) -> list[Json]:
-        """The first frames of a subscription, [] where there is none; raises Unprocessable if it does not exist."""
+        """The first frames of a subscription, [] where there is none; raises Unprocessable."""
         with arithmetic():
             self._catch_up(now_ms)
             return self._stream.snapshot(subscription)
@@ -269,7 +270,7 @@ class Exchange:
     # -- time ---------------------------------------------------------------------------------------------
 
     def advance(self, now_ms: int) -> None:
-        """Moves block time on: scheduled cancels, funding on the hour, TWAP slices, pauses of liquidations."""
+        """Moves block time on: scheduled cancels, funding, TWAP slices, pauses of liquidations."""
         with arithmetic():
             self._move_to(now_ms)
             self._end_block()
@@ -285,7 +286,7 @@ class Exchange:
         self._stream.close_block()
 
     def _move_to(self, now_ms: int) -> None:
-        """Runs what is due up to `now_ms` in order of time. Time never goes back: an earlier `now_ms` is the present."""
+        """Runs what is due up to `now_ms` in order of time, which never goes back."""
         while True:
             hour = self._funding.next_settlement_ms()
             due = self._timers.next_due(min(now_ms, hour))
@@ -377,7 +378,7 @@ class Exchange:
                 self._liquidations.check_holders(market)
 
     def settle_funding(self, *, now_ms: int, rates: Mapping[str, Decimal] | None = None) -> None:
-        """Settles funding at once: the named coins at the given hourly rates, or all at their current ones."""
+        """Settles funding at once: the named coins at these hourly rates, or all at their own."""
         with arithmetic():
             self._move_to(now_ms)
             self._funding.settle(rates)
@@ -386,7 +387,7 @@ class Exchange:
     def liquidate(
         self, address: str, coin: str, *, size: Decimal | None = None, backstop: bool = False
     ) -> None:
-        """Liquidates a position whatever its margin: on the book, or into the backstop vault at mark (sheet 10.5)."""
+        """Liquidates a position whatever its margin: on the book, or to the backstop at mark (10.5)."""
         with arithmetic():
             account, market = self._require(address), self._perp(coin)
             position = account.position(market)
@@ -426,7 +427,7 @@ class Exchange:
 
 
 def _priority(action: Json) -> int:
-    """Class within a block: first what puts no Gtc or Ioc on a book, then cancels, then takers (sheet 4.7)."""
+    """Class within a block: what puts no Gtc or Ioc on a book, cancels, takers (sheet 4.7)."""
     if action.get("type") in ("cancel", "cancelByCloid"):
         return 1
     return 2 if puts_taker_on_book(action) else 0

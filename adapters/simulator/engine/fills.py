@@ -77,9 +77,10 @@ class Fill:
 
 
 def aggregated(fills: list[Fill]) -> list[Fill]:
-    """Fills of one order in one block merged into one row with their average price (`aggregateByTime`, sheet 5.5).
+    """Fills of one order in one block merged into one row (`aggregateByTime`, sheet 5.5).
 
-    `fills` are in execution order; the merged row keeps the first start position and the first tid.
+    `fills` are in execution order; the merged row has their average price and the first's start
+    position and tid.
     """
     merged: list[Fill] = []
     last_key: tuple[int, int, str] | None = None
@@ -107,7 +108,7 @@ def aggregated(fills: list[Fill]) -> list[Fill]:
 
 
 class FillLog:
-    """The newest fills of one account. Appending and finding a time are cheap; old ones are forgotten in chunks."""
+    """The newest fills of one account; old ones are forgotten in chunks, so that appending stays cheap."""
 
     def __init__(self, kept: int) -> None:
         self._kept = kept

@@ -31,7 +31,7 @@ class Funding:
         self._state = state
 
     def sample(self, until_ms: int) -> None:
-        """Takes the premium samples that fall between the block time and `until_ms`; call before time moves."""
+        """Takes the premium samples due until `until_ms`; to be called before time moves."""
         count = until_ms // SAMPLE_MS - self._state.now_ms // SAMPLE_MS
         if count <= 0:
             return
@@ -73,7 +73,7 @@ class Funding:
             state.journal.price_changed(market.coin)
 
     def _pay(self, market: PerpMarket, rate: Decimal) -> None:
-        """Each holder's `usdc` is −szi × oracle × rate, truncated to micro-USDC; zero payments leave no row."""
+        """Each holder's `usdc` is −szi × oracle × rate in whole micro-USDC; none of zero."""
         state = self._state
         for account in market.holders.values():
             wallet = account.wallet(market.dex)

@@ -1,4 +1,4 @@
-"""Reads: every request type of `/info` (sheet 5). Unknown accounts read as empty structures, never as an error."""
+"""Reads: every request type of `/info` (sheet 5). Unknown accounts read as empty, never as an error."""
 
 from __future__ import annotations
 
@@ -173,17 +173,17 @@ class Reads:
 
     def _perp_dexs(self, _: Json) -> object:
         rows: list[Json | None] = [None]
-        for dex in self._state.universe.dexes:
-            rows.append(
-                {
-                    "name": dex.name,
-                    "fullName": dex.full_name,
-                    "deployer": dex.deployer,
-                    "oracleUpdater": None,
-                    "feeRecipient": dex.deployer,
-                    "assetToStreamingOiCap": [],
-                }
-            )
+        rows += [
+            {
+                "name": dex.name,
+                "fullName": dex.full_name,
+                "deployer": dex.deployer,
+                "oracleUpdater": None,
+                "feeRecipient": dex.deployer,
+                "assetToStreamingOiCap": [],
+            }
+            for dex in self._state.universe.dexes
+        ]
         return rows
 
     def spot_meta(self) -> Json:
@@ -383,7 +383,7 @@ class Reads:
         return encoders.clearinghouse_state(account, dex, self._state.now_ms)
 
     def spot_state(self, user: str) -> Json:
-        """In unified mode USDC carries the equity of the perps, and on hold what their margin uses (sheet 5.6)."""
+        """In unified mode USDC carries the perps' equity, and on hold their margin (sheet 5.6)."""
         account = self._state.account(user)
         if account is None:
             return {"balances": []}

@@ -32,9 +32,9 @@ class Block:
 
 
 class Journal:
-    """The current block plus the sets of books, prices and accounts whose current state is worth sending again.
+    """The current block, and the books, prices and accounts whose state is worth sending again.
 
-    The sets are dicts for their insertion order: what is sent, and in which order, must not depend on hashing.
+    These sets are dicts for their order: what is sent first must not depend on hashing.
     """
 
     def __init__(self) -> None:

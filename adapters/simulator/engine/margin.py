@@ -1,4 +1,4 @@
-"""Margin arithmetic over an account's positions (sheet 10.1): account value, initial and maintenance margin, what is free."""
+"""Margin arithmetic of an account (sheet 10.1): value, initial and maintenance margin, what is free."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def cross_maintenance_margin(wallet: PerpWallet) -> Decimal:
 
 
 def spot_collateral(account: Account, wallet: PerpWallet) -> Decimal:
-    """USDC of the spot side that backs the perps: all that is not on hold in unified mode, else nothing (5.6)."""
+    """Spot USDC that backs the perps: in unified mode all that is not on hold (sheet 5.6)."""
     if not account.is_unified or wallet.dex:
         return ZERO
     balance = account.spot.get(USDC_INDEX)
@@ -81,9 +81,9 @@ def available_margin(account: Account, wallet: PerpWallet) -> Decimal:
 def can_carry(account: Account, market: PerpMarket, signed: Decimal, price: Decimal) -> bool:
     """True if the account's margin allows a trade of `signed` base units at `price`.
 
-    A trade that only reduces the position is always allowed. Otherwise the loss against mark that the trade itself
-    makes and the initial margin of the resulting position (isolated: of the added part, at the trade's price) must be
-    covered. Resting orders tie up nothing: they are checked again when they match (sheet 4.7).
+    A trade that only reduces the position is always allowed. Otherwise the loss against mark that the trade
+    makes and the initial margin of the resulting position (isolated: of the added part, at the trade's price)
+    must be covered. Resting orders tie up nothing: they are checked again when they match (sheet 4.7).
     """
     wallet = account.wallet(market.dex)
     position = wallet.positions.get(market.coin)
@@ -104,7 +104,7 @@ def can_carry(account: Account, market: PerpMarket, signed: Decimal, price: Deci
 
 
 def liquidation_price(account: Account, position: Position) -> Decimal | None:
-    """Approximate price at which the position is liquidated (sheet 10.1); None if there is none above zero."""
+    """Approximate liquidation price (sheet 10.1); None if there is none above zero."""
     market = position.market
     wallet = account.wallet(market.dex)
     if position.is_cross:
@@ -120,7 +120,7 @@ def liquidation_price(account: Account, position: Position) -> Decimal | None:
 def max_trade_sizes(
     account: Account, market: PerpMarket
 ) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
-    """(largest buy and sell in base units, margin in USD available for each), as `activeAssetData` shows them."""
+    """Largest buy and sell in base units, and the margin in USD available for each (`activeAssetData`)."""
     wallet = account.wallet(market.dex)
     setting = account.leverage_for(market)
     free = max(ZERO, available_margin(account, wallet))

@@ -22,7 +22,7 @@ ASSETS_PER_DEX = 10_000
 
 
 class TriggerIndex:
-    """Armed trigger orders of one market, sorted by trigger price so that the due ones are found without a scan."""
+    """Armed triggers of one market, sorted by price so that the due ones are found without a scan."""
 
     def __init__(self) -> None:
         self._rising: list[tuple[Decimal, int, Order]] = []
@@ -71,7 +71,7 @@ class Market:
 
     @property
     def mid_or_last(self) -> Decimal:
-        """What `allMids` shows: the mid; without a two-sided book the last trade, before any trade the mark."""
+        """What `allMids` shows: the mid; without one the last trade, before any trade the mark."""
         mid = self.book.mid()
         if mid is not None:
             return mid
@@ -117,7 +117,7 @@ class PerpMarket(Market):
         return allowed
 
     def premium(self) -> Decimal | None:
-        """(max(impactBid − oracle, 0) − max(oracle − impactAsk, 0)) / oracle; None if the book is thin (10.3)."""
+        """How far the impact prices are off the oracle (sheet 10.3); None if the book is too thin."""
         impact_bid = self.book.impact_price(False, self.spec.impact_ntl)
         impact_ask = self.book.impact_price(True, self.spec.impact_ntl)
         if impact_bid is None or impact_ask is None:

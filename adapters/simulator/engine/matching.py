@@ -92,7 +92,7 @@ class Matcher:
         return None
 
     def execute(self, order: Order) -> None:
-        """Matches a checked order and rests what its time in force lets rest. Raises OrderRefused if nothing came of it."""
+        """Matches a checked order and rests what may rest. Raises OrderRefused if nothing came of it."""
         market = order.market
         if order.tif == ALO and market.book.would_match(order.is_buy, order.limit_px):
             raise OrderRefused(alo_refusal(market))

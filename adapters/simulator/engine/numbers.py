@@ -1,4 +1,4 @@
-"""Decimal arithmetic of the venue: its context, its price and size rules (sheet 2.1), and how it prints numbers (sheet 2.2)."""
+"""The venue's decimal arithmetic: context, price and size rules (sheet 2.1), printing (sheet 2.2)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_number(text: object) -> Decimal:
 
 
 def wire_text(value: Decimal) -> str:
-    """Canonical form, as inside actions and error texts: `43210`, `0.00025`, no exponent, no trailing zero."""
+    """Canonical form, as in actions and error texts: `43210`, `0.00025`; no exponent, no trailing zero."""
     if not value:
         return "0"
     text = format(value, "f")
@@ -75,7 +75,7 @@ def decimals_of(value: Decimal) -> int:
 
 
 def is_valid_price(price: Decimal, max_decimals: int) -> bool:
-    """Rules 2 and 3 of sheet 2.1: an integer, or at most five significant figures and `max_decimals` decimals."""
+    """Sheet 2.1: an integer, or at most five significant figures and `max_decimals` decimals."""
     _, digits, exponent = price.normalize().as_tuple()
     assert isinstance(exponent, int)
     return exponent >= 0 or (len(digits) <= SIGNIFICANT_FIGURES and -exponent <= max_decimals)

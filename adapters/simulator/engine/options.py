@@ -1,4 +1,4 @@
-"""What can be configured about the simulated venue: its markets, its fees, its limits, and every point the sheet marks [?]."""
+"""What can be configured: markets, fees, limits, and every point that the sheet marks [?]."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PerpSpec:
 
 @dataclass(frozen=True, slots=True)
 class DexSpec:
-    """A builder-deployed perp dex (HIP-3). Its coins read `<name>:<perp>`, its assets start at 110000 (sheet 1.2)."""
+    """A builder-deployed perp dex (HIP-3): coins `<name>:<perp>`, asset ids from 110000 (sheet 1.2)."""
 
     name: str
     full_name: str
@@ -123,7 +123,7 @@ MAKER_REBATES = (
     (Decimal("0.015"), Decimal("-0.00002")),
     (Decimal("0.03"), Decimal("-0.00003")),
 )
-"""Share of the maker volume and the rate it earns (sheet 10.4); listed in `userFees`, granted by `create_account`."""
+"""Share of the maker volume and the rate it earns (sheet 10.4), as `userFees` lists them."""
 
 
 def _tiered(description: str, *tiers: tuple[int, int]) -> MarginTable:
@@ -229,7 +229,7 @@ class VenueOptions:
 
     Points marked [?] in the sheet:
 
-    - `duplicate_cloid`: a cloid that a live order of the account already has is refused or accepted (sheet 11.2).
+    - `duplicate_cloid`: a cloid that a live order of the account has is refused or accepted (11.2).
     - `partial_gtc_answer`: a Gtc that executes partly and rests answers `resting` or `filled` (4.3).
     - `order_updates_snapshot`, `trades_snapshot`: whether these subscriptions start with one (7.2).
     - `trigger_keeps_oid`: a fired trigger order executes under its own oid or under a new one (4.7).
@@ -237,14 +237,14 @@ class VenueOptions:
     - `pre_validated`, `pre_validation_answer`: which refusal texts reject the whole action, and whether the
       single error comes as `statuses` of length 1 or as top-level `err` (4.5).
     - `strict_modify`: without `a:true` a replacement may not be a trigger or execute at once (4.2).
-    - `open_before_immediate_end`: an order that ends within its own action is announced as `open` first (7.5).
+    - `open_before_immediate_end`: an order that ends within its own action first shows as `open` (7.5).
     - `rejected_on_order_updates`: refused orders also appear on `orderUpdates` (6).
     - `order_status_size`: `sz` of `orderStatus` is the live size or that of the last status change (5.3).
     - `price_band_percent`: how far from the reference price an order may be, 80 or 95 have been seen (4.6).
 
     Limits: volumes are in USD of lifetime volume; 0 turns a requirement off. `address_budget` None turns the
     per-address budget off (9.2). `fills_kept` is how many fills of an account exist for reads (5.5);
-    `finished_orders_kept` how many ended orders an account remembers before `orderStatus` says `unknownOid` (5.3).
+    `finished_orders_kept` how many ended orders `orderStatus` knows before it says `unknownOid` (5.3).
     """
 
     perps: tuple[PerpSpec, ...] = MAINNET_PERPS

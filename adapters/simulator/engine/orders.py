@@ -70,7 +70,7 @@ class OrderRequest(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """`size` is what is still live of `orig_size`; reduce-only shrinking lowers it without a fill (sheet 4.7)."""
+    """`size` is what is still live of `orig_size`: fills and reduce-only shrinking lower it (sheet 4.7)."""
 
     oid: int
     account: Account

@@ -1,4 +1,4 @@
-"""Deserialising requests: typed access to JSON members, with the venue's 422 for whatever does not fit (sheet 4.4)."""
+"""Deserialising requests: typed access to JSON members, a 422 for whatever does not fit (sheet 4.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Positions by average cost, their flips and realised PnL (sheet 10.2), and the cash of cross and isolated margin (10.1)."""
+"""Positions by average cost, flips, realised PnL (sheet 10.2), cash of cross and isolated margin (10.1)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PerpWallet:
     funding_all_time: dict[str, Decimal] = field(default_factory=dict)
 
     def trade(self, position: Position, signed: Decimal, price: Decimal) -> PositionChange:
-        """Books a fill of `signed` base units (positive = bought): position, entry, cash and isolated margin."""
+        """Books a fill of `signed` base units (positive = bought) into position, entry and cash."""
         start = position.szi
         closed_pnl = ZERO
         closing = ZERO

@@ -1,4 +1,4 @@
-"""Books one trade on both sides: positions or balances, fees, fill rows, the tape, volumes (sheet 8, 10.2, 10.4)."""
+"""Books one trade on both sides: positions or balances, fees, fill rows, tape, volumes (sheet 8, 10)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Settlement:
     def trade(
         self, taker: Order, maker: Order, price: Decimal, size: Decimal, special: Special = ORDINARY
     ) -> None:
-        """Books `size` at `price` between two orders. The caller has made sure that both sides can carry it."""
+        """Books `size` at `price` between two orders; the caller has seen that both can carry it."""
         state = self._state
         market = taker.market
         tid = state.next_tid()
@@ -145,7 +145,7 @@ class Settlement:
         return change
 
     def _sweep(self, account: Account) -> None:
-        """In unified mode the result of perps goes to the spot balance once the account is flat (sheet 5.6)."""
+        """In unified mode the perps' result goes to the spot balance once the account is flat (5.6)."""
         wallet = account.wallet("")
         if account.is_unified and not wallet.positions:
             account.balance(USDC_INDEX).total += wallet.cash

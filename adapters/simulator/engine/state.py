@@ -16,7 +16,7 @@ DAY_MS = 86_400_000
 TID_BITS = 50
 
 LIQUIDATOR = "0x" + "11" * 20
-"""Takes over positions that the book cannot absorb and stands opposite auto-deleveraging: the backstop vault."""
+"""The backstop vault: takes over what the book cannot absorb, stands opposite auto-deleveraging."""
 
 
 class TradeIds:

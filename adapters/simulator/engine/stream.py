@@ -1,4 +1,4 @@
-"""Everything that is pushed: the messages of each block and the first frame of each subscription (sheet 7.2, 7.3)."""
+"""Everything that is pushed: messages of each block, first frames of subscriptions (sheet 7.2, 7.3)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FUNDINGS_IN_SNAPSHOT = 500
 class StreamMessage:
     """One message for the subscribers of `kind` (a subscription type), of a user or a coin.
 
-    `data` is the complete `data` member of the frame. It is encoded when it is first read, so that messages nobody
-    subscribed to cost nothing; messages that show a state (books, accounts) show it as it is then.
+    `data` is the complete `data` member of the frame. It is encoded when it is first read, so that messages
+    nobody subscribed to cost nothing; messages that show a state (books, accounts) show it as it is then.
     """
 
     __slots__ = ("_args", "_data", "_make", "coin", "dex", "kind", "user")
@@ -226,7 +226,7 @@ class Stream:
     # -- first frames -------------------------------------------------------------------------------------
 
     def snapshot(self, subscription: object) -> list[Json]:
-        """The frames that follow a subscription. Raises Unprocessable for one that does not exist (sheet 7.2)."""
+        """The frames that follow a subscription. Raises Unprocessable if there is no such type (7.2)."""
         body = as_object(subscription)
         make = self._snapshots.get(text_member(body, "type"))
         if make is None:

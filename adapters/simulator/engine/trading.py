@@ -101,7 +101,7 @@ class TradingActions:
             raise ActionError("Builder fee has not been approved.")
 
     def _pre_validate(self, requests: list[OrderRequest], grouping: object) -> Refusal | None:
-        """The first refusal that concerns the payload alone and that the options let reject the whole action."""
+        """The first refusal by payload alone, if the options let it reject the whole action."""
         found = self._family_refusal(requests, grouping)
         for request in requests:
             if found is not None:
@@ -270,7 +270,7 @@ class TradingActions:
     def _modify_one(
         self, account: Account, target: int | str, request: OrderRequest, allowed: bool
     ) -> object:
-        """Cancel and replace. What is refused before the cancel leg leaves the old order alone (sheet 4.2)."""
+        """Cancel and replace. What is refused before the cancel leaves the old order alone (4.2)."""
         old = (
             account.orders_by_cloid.get(target)
             if isinstance(target, str)
@@ -328,13 +328,14 @@ class TradingActions:
     # -- dead man's switch --------------------------------------------------------------------------------
 
     def schedule_cancel(self, account: Account, action: Json) -> Json:
-        """Sets or clears the time at which all open orders are cancelled; the shell's block time decides (4.2)."""
+        """Sets or clears the block time at which all open orders are cancelled (sheet 4.2)."""
         time = optional_count(action, "time")
         required = self._state.options.schedule_cancel_volume
         if account.volume < required:
+            traded = wire_text(rounded(account.volume, Decimal("0.01")))
             raise ActionError(
                 "Cannot set scheduled cancel time until enough volume traded. "
-                f"Required: ${wire_text(required)}. Traded: ${wire_text(rounded(account.volume, Decimal('0.01')))}."
+                f"Required: ${wire_text(required)}. Traded: ${traded}."
             )
         if time is not None:
             if time < self._state.now_ms + SCHEDULE_LEAD_MS:
@@ -366,7 +367,7 @@ def entries_of(action: Json) -> int:
 
 
 def puts_taker_on_book(action: Json) -> bool:
-    """True if the action has at least one order that can take: it is executed last in its block (sheet 4.7)."""
+    """True if an order of the action can take: it is executed last in its block (sheet 4.7)."""
     entries = [entry for entry in _order_entries(action) if isinstance(entry, dict)]
     limits = [
         kind["limit"] for entry in entries if isinstance(kind := entry.get("t"), dict) and "limit" in kind

@@ -1,4 +1,4 @@
-"""Moving money: deposits, withdrawals, sends, transfers between classes, dexes, sub-accounts and vaults (sheet 3.4, 3.7)."""
+"""Moving money: deposits, withdrawals, sends; between classes, dexes, sub-accounts, vaults (3.4, 3.7)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from . import margin
 from .accounts import USDC_INDEX, Account, LedgerUpdate, VaultShares
 from .errors import ActionError
-from .numbers import MICRO_USDC, ZERO, decimals_of, parse_number, read_text, wire_text
+from .numbers import MICRO_USDC, ZERO, decimals_of, parse_number, read_text, rounded, wire_text
 from .options import TokenSpec
 from .parsing import (
     Json,
@@ -250,9 +250,10 @@ class Transfers:
     def create_sub_account(self, master: Account, name: str) -> str:
         required = self._state.options.sub_account_volume
         if master.volume < required:
+            traded = wire_text(rounded(master.volume, Decimal("0.01")))
             raise ActionError(
                 "Cannot create sub-accounts until enough volume traded. "
-                f"Required: ${wire_text(required)}. Traded: ${wire_text(master.volume.quantize(Decimal('0.01')))}."
+                f"Required: ${wire_text(required)}. Traded: ${traded}."
             )
         extra = int(master.volume // SUB_ACCOUNT_VOLUME_STEP)
         if len(master.sub_accounts) >= min(SUB_ACCOUNTS_MAX, SUB_ACCOUNTS_BASE + extra):

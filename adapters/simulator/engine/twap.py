@@ -1,4 +1,4 @@
-"""TWAP orders: IOC slices each 30 seconds with at most 3 % slippage until the size or the time is used up (sheet 4.2)."""
+"""TWAP orders: IOC slices each 30 seconds with at most 3 % slippage (sheet 4.2)."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class TwapDesk:
             self._timers.at(self._state.now_ms + SLICE_MS, lambda: self._run_slice(twap))
 
     def _slice_size(self, twap: Twap) -> Decimal:
-        """What is due by now and not executed, but at most three ordinary slices; the last slice takes the rest."""
+        """What is due by now and not executed, at most three ordinary slices; the last takes the rest."""
         if twap.slices_done == twap.slices:
             return twap.size - twap.executed
         ordinary = twap.size / twap.slices
