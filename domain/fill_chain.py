@@ -193,18 +193,12 @@ class _Instant:
         # Steps are taken from the end of a list: fills in the order of their keys, a gap after all of them.
         for step in (*self._over_gaps(position, goals), *reversed(self._steps)):
             out.setdefault(step.start, []).append(step)
-        first = self._first(out, position, goals)
-        last: list[_Step] = []
-        goal = next(iter(goals), None)
-        if goal is not None and out[goal]:
-            last = _circuit(out, goal)
-            last = _cut_after(last, [step for step in last if not step.fills and step.start in goals])
-        between: list[_Step] = []
+        walked = self._first(out, position, goals)
         for node in self._nodes:
             if out[node]:
                 apart = _circuit(out, node)
-                between += _cut_after(apart, [step for step in apart if not step.fills])
-        return [step for step in (*first, *between, *last) if step.fills]
+                walked += _cut_after(apart, [step for step in apart if not step.fills])
+        return [step for step in walked if step.fills]
 
     def _over_gaps(self, position: Decimal | None, goals: _Positions) -> list[_Step]:
         """Steps that join the end of each trail to the start of one."""
@@ -225,7 +219,7 @@ class _Instant:
         gaps = [step for step in circuit if not step.fills]
         if position in self._starts:
             return _cut_after(circuit, [step for step in gaps if step.end == position])
-        return _cut_after(circuit, [step for step in gaps if step.start in goals and position not in goals])
+        return _cut_after(circuit, [step for step in gaps if step.start in goals])
 
 
 def _circuit(out: dict[Decimal, list[_Step]], begin: Decimal) -> list[_Step]:

@@ -124,6 +124,25 @@ def test_the_parts_of_a_broken_millisecond_join_what_stands_before_and_after() -
     assert places(chain) == [(2, "-3")]
 
 
+@pytest.mark.parametrize(
+    ("fills", "closing", "order", "gaps"),
+    [
+        # The trail that goes on from the opening is first, though another begins at the same position.
+        ([fill("b", -3, -3), fill("c", -3, 2), fill("a", 0, -3)], -1, "abc", [(2, "3")]),
+        # The opening is passed on the way, but only the end of the trail meets the closing.
+        ([fill("b", 0, 2), fill("a", -1, 1)], 2, "ab", [(0, "-1")]),
+        # Neither trail meets the opening; the one that meets the closing is last.
+        ([fill("b", 7, 1), fill("a", 2, 2)], 8, "ab", [(0, "2"), (1, "3")]),
+    ],
+)
+def test_the_parts_of_a_broken_millisecond_are_laid_so_that_few_gaps_remain(
+    fills: list[Fill], closing: int, order: str, gaps: list[tuple[int, str]]
+) -> None:
+    chain = order_fills_by_start_position(fills, Decimal(0), Decimal(closing))
+    assert keys(chain) == order
+    assert places(chain) == gaps
+
+
 def test_fills_missing_at_either_end_are_found_where_the_ends_are_known() -> None:
     only = fill("a", 2, 3, time_ms=5)
     assert order_fills_by_start_position([only]).gaps == ()

@@ -183,6 +183,15 @@ def test_an_opening_balance_without_entry_counts_what_it_cannot_price() -> None:
     assert position.average_entry == 100
 
 
+def test_an_unknown_entry_is_forgotten_once_the_position_was_flat() -> None:
+    position = Position(trading_pair="BTC-USD")
+    position.assert_opening(Decimal(3), None)
+    assert position.apply_fill(Decimal(100), Decimal(3), SELL).closed_pnl is None
+    assert position.unrealised_pnl(Decimal(100)) == 0
+    position.apply_fill(Decimal(90), Decimal(1), SELL)
+    assert position.average_entry == 90
+
+
 @pytest.mark.parametrize(
     ("opening", "side", "venue_closed_pnl", "entry"),
     [(5, SELL, 20, 90), (-5, BUY, 20, 110), (5, SELL, -4, 102)],
