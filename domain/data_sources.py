@@ -19,8 +19,8 @@ class StreamDataSource(Protocol):
 
     What `deliver` receives, always in the thread of the event loop: `StreamConnected` once every message
     from then on will arrive, `StreamFrame` per message (some may come before `StreamConnected`; they count
-    too), `StreamLost` when messages may be missing from here on, or a connection attempt failed. Connecting
-    again is the source's own work.
+    too), `StreamLost` when messages may be missing from here on, once per connection, and once when there
+    was none yet and the first attempt fails. Connecting again is the source's own work.
     """
 
     @property

@@ -66,14 +66,12 @@ class StreamHealth:
         "error_frames",
         "ignored_texts",
         "last_data_ns",
-        "losses",
         "pongs",
     )
 
     def __init__(self) -> None:
         self.attempts = 0
         self.connections = 0
-        self.losses = 0
         self.data_frames = 0
         self.error_frames = 0
         self.pongs = 0
@@ -109,6 +107,7 @@ class _WebSocketStream:
         self._subscriptions: tuple[dict[str, Any], ...] = ()
         self._task: asyncio.Task[None] | None = None
         self._connection: _Connection | None = None
+        self._loss_is_told = False
         self.health = StreamHealth()
 
     @property
@@ -164,10 +163,11 @@ class _WebSocketStream:
             await asyncio.sleep(delay)
 
     async def _connect_once(self, deliver: Callable[[Input], None]) -> str:
-        """One connection, from the handshake until after `StreamLost` is delivered; returns its reason."""
+        """One connection, from the handshake until it is lost and closed; returns why."""
         options = self._options
         self.health.attempts += 1
         socket = None
+        was_connected = False
         try:
             try:
                 async with asyncio.timeout(options.connect_timeout_seconds):
@@ -195,9 +195,13 @@ class _WebSocketStream:
                 # Whatever it was, a stream that stops trying would be worse.
                 _log.exception("stream %s: connection ended by a fault", self._name)
                 reason = f"internal_error: {type(error).__name__}"
-            self._connection = None
-            self.health.losses += 1
-            deliver(StreamLost(stream=self._name, reason=reason))
+            if self._connection is not None:
+                was_connected = self._connection.is_connected
+                self._connection = None
+            # An outage is told once, when it begins, however many attempts it outlasts.
+            if was_connected or not self._loss_is_told:
+                self._loss_is_told = True
+                deliver(StreamLost(stream=self._name, reason=reason))
         finally:
             self._connection = None
             if socket is not None:
