@@ -16,9 +16,7 @@ from msgspec import Meta
 
 __all__ = [
     "DEFAULT_CONFIG_FILE",
-    "DEFAULT_SIMULATOR_URL",
     "SECTIONS",
-    "VENUE_HTTP_URLS",
     "Config",
     "LedgerSettings",
     "LimitSettings",
@@ -34,14 +32,6 @@ __all__ = [
 DEFAULT_CONFIG_FILE = "orderledger.toml"
 
 Network = Literal["simulator", "testnet", "mainnet"]
-
-VENUE_HTTP_URLS = {
-    "testnet": "https://api.hyperliquid-testnet.xyz",
-    "mainnet": "https://api.hyperliquid.xyz",
-}
-"""Where the venue's networks are (sheet 1.1)."""
-
-DEFAULT_SIMULATOR_URL = "http://127.0.0.1:3001"
 
 
 class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,37 +66,13 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="The markets to follow, as BASE-QUOTE, spelled as the venue does (kPEPE-USD)."),
     ] = ("BTC-USD",)
-    http_url: Annotated[
+    simulator_url: Annotated[
         str,
         Meta(
-            description="Instead of the network's own address. On the simulator: what `orderledger sim` "
-            "printed.",
-            examples=[DEFAULT_SIMULATOR_URL],
+            description="Where the simulator is, as `orderledger sim` printed it. The venue's own networks "
+            "have fixed addresses and do not look at this."
         ),
-    ] = ""
-    ws_url: Annotated[
-        str,
-        Meta(
-            description="Instead of the address that follows from http_url (ws://…/ws).",
-            examples=["ws://127.0.0.1:3001/ws"],
-        ),
-    ] = ""
-    allow_foreign_url: Annotated[
-        bool,
-        Meta(
-            description="Accept http_url and ws_url that are neither on this machine nor the venue's own. "
-            "Whoever runs that host sees and may withhold your orders."
-        ),
-    ] = False
-
-    @property
-    def effective_http_url(self) -> str:
-        """Base of `/info` and `/exchange`, without a trailing slash."""
-        return (self.http_url or VENUE_HTTP_URLS.get(self.network, DEFAULT_SIMULATOR_URL)).rstrip("/")
-
-    @property
-    def effective_ws_url(self) -> str:
-        return self.ws_url or self.effective_http_url.replace("http", "ws", 1) + "/ws"
+    ] = "http://127.0.0.1:3001"
 
     @property
     def is_mainnet(self) -> bool:
@@ -178,7 +144,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=30 * 86400,
             description="How long a finished order is remembered in memory; the ledger keeps it for ever.",
         ),
-    ] = 3600
+    ] = 60
 
     @property
     def effective_views_path(self) -> str:
@@ -228,7 +194,7 @@ class PublisherSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: Annotated[
         int,
         Meta(
-            ge=1,
+            ge=100,
             le=10_000_000,
             description="Messages kept for each subscriber that is behind; beyond that it loses messages, "
             "which it can notice, and the ledger is never slowed.",
@@ -279,7 +245,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="How often in a row the venue must not know an order, without a fill in between, "
             "before it is taken for cancelled.",
         ),
-    ] = 5
+    ] = 3
     request_weight_per_minute: Annotated[
         int,
         Meta(
@@ -326,12 +292,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         settings = msgspec.to_builtins(self, enc_hook=str)
         del settings["secrets"]
-        settings["venue"] |= {
-            "http_url": self.venue.effective_http_url,
-            "ws_url": self.venue.effective_ws_url,
-            "account_address": self.venue.account_address.lower(),
-            "vault_address": self.venue.vault_address.lower(),
-        }
+        venue = settings["venue"]
+        for name in ("account_address", "vault_address"):
+            venue[name] = venue[name].lower()
+        if self.venue.network != "simulator":
+            del venue["simulator_url"]
         return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
 
 

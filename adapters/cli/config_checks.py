@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from adapters.cli.config import (
-    VENUE_HTTP_URLS,
     LedgerSettings,
     PublisherSettings,
     SecretSettings,
     StrategySettings,
     VenueSettings,
 )
+from adapters.hyperliquid.networks import NetworkError, network_named
 from adapters.zeromq.bind_address import BindAddressError, checked_bind_address
 
-__all__ = ["CHECKS", "Mistake", "is_loopback"]
+__all__ = ["CHECKS", "Mistake"]
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _TRADING_PAIR = re.compile(r"[^\s\-]+-[A-Z0-9]+")
@@ -40,16 +38,6 @@ class Mistake(msgspec.Struct, frozen=True):
         return (
             f"{self.path}: found {self.found}; allowed: {self.allowed}.{' ' if self.hint else ''}{self.hint}"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of a URL is this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _venue(venue: VenueSettings) -> Iterator[Mistake]:
@@ -78,8 +66,12 @@ def _venue(venue: VenueSettings) -> Iterator[Mistake]:
         elif pair in seen:
             yield Mistake("venue.trading_pairs", f'"{pair}" twice', "each market once")
         seen.append(pair)
-    yield from _url("venue.http_url", venue.http_url, ("http", "https"), venue)
-    yield from _url("venue.ws_url", venue.ws_url, ("ws", "wss"), venue)
+    if venue.network == "simulator":
+        try:
+            network_named("simulator", simulator_url=venue.simulator_url)
+        except NetworkError:
+            allowed = "http://127.0.0.1:PORT, on this machine, as `orderledger sim` prints it"
+            yield Mistake("venue.simulator_url", f'"{venue.simulator_url:.60}"', allowed)
 
 
 def _address(path: str, text: str) -> Iterator[Mistake]:
@@ -105,35 +97,6 @@ def _checksummed(digits: str) -> str:
         digit.upper() if int(mark, 16) >= 8 else digit
         for digit, mark in zip(digits.lower(), marks, strict=False)
     )
-
-
-def _url(path: str, url: str, schemes: tuple[str, ...], venue: VenueSettings) -> Iterator[Mistake]:
-    if not url:
-        return
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    if parts.scheme not in schemes or not host or parts.username is not None or parts.query or parts.fragment:
-        example = f"{schemes[0]}://127.0.0.1:3001"
-        yield Mistake(path, "no such URL", f"{' or '.join(schemes)}://host:port, such as {example}")
-        return
-    owners = {
-        network: known
-        for network, base in VENUE_HTTP_URLS.items()
-        if (known := urlsplit(base).hostname) == host
-    }
-    if owners and venue.network not in owners:
-        # Never allowed: an order signed for one network must not reach the other.
-        yield Mistake(
-            path, f"the venue's {next(iter(owners))} host", f'that only with network = "{next(iter(owners))}"'
-        )
-    elif (
-        not owners and not venue.allow_foreign_url and (not is_loopback(host) or venue.network != "simulator")
-    ):
-        where = "this machine" if venue.network == "simulator" else f"the {venue.network} host of the venue"
-        yield Mistake(path, f"host {host}", f"{where}, unless venue.allow_foreign_url = true")
 
 
 def _secrets(secrets: SecretSettings) -> Iterator[Mistake]:

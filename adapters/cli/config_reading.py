@@ -64,7 +64,7 @@ class _Override(msgspec.Struct, frozen=True):
 
 
 def load_config(file: str | Path, environment: Mapping[str, str]) -> Config:
-    """Read, merge and validate. Paths come back absolute, URLs written out. Raises `ConfigError`."""
+    """Read, merge and validate. Paths come back absolute. Raises `ConfigError`."""
     file = Path(file)
     tables = _read_file(file)
     overrides, mistakes = _overrides(environment)
@@ -279,7 +279,7 @@ def _unknown_key(path: str, section: str, key: str, keys: Mapping[str, str]) -> 
     if (
         section == "secrets"
         and any(word in key for word in _SECRET_WORDS)
-        and not _near(key, keys, cutoff=0.8)
+        and not _near(key, keys, cutoff=0.9)
     ):
         return Mistake(
             path,
@@ -325,7 +325,7 @@ def _holds_key_like(value: object) -> bool:
     if isinstance(value, list):
         return any(_holds_key_like(inner) for inner in value)
     # A bare hex number is read as an integer.
-    text = hex(value) if type(value) is int and value >= _LARGE else str(value)
+    text = f"{value:064x}" if type(value) is int and value >= _LARGE else str(value)
     return any(_KEY_LIKE.fullmatch(word) for word in text.split())
 
 
@@ -337,10 +337,5 @@ def _completed(config: Config, base: Path) -> Config:
         files = {key: str(base / Path(text).expanduser()) for key in keys if (text := getattr(section, key))}
         replaced[section_name] = msgspec.structs.replace(section, **files)
     config = msgspec.structs.replace(config, **replaced)
-    return msgspec.structs.replace(
-        config,
-        venue=msgspec.structs.replace(
-            config.venue, http_url=config.venue.effective_http_url, ws_url=config.venue.effective_ws_url
-        ),
-        ledger=msgspec.structs.replace(config.ledger, views_path=config.ledger.effective_views_path),
-    )
+    ledger = msgspec.structs.replace(config.ledger, views_path=config.ledger.effective_views_path)
+    return msgspec.structs.replace(config, ledger=ledger)

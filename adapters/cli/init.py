@@ -13,16 +13,18 @@ import textwrap
 import typing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.cli.config import DEFAULT_CONFIG_FILE, SECTIONS
+from adapters.cli.config import DEFAULT_CONFIG_FILE, SECTIONS, VenueSettings
 from adapters.cli.exit_codes import CommandError, ExitCode
 
 __all__ = ["config_text", "register", "run"]
 
 _WIDTH = 100
 _KEY_FILE = "orderledger.key"
+_SIMULATOR_PORT = urlsplit(VenueSettings().simulator_url).port
 
 _HEAD = """\
 Order Ledger: the settings of one live process.
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"Wrote {file}.")
     if options.new_key:
         print(f"Wrote {file.with_name(_KEY_FILE)}, readable by you alone: the key of {address}.")
-    print(_next_steps(file, has_key=options.new_key))
+    print(_next_steps(file, address))
     return ExitCode.OK
 
 
@@ -171,11 +173,14 @@ def _write_new_key(file: Path) -> str:
     return address
 
 
-def _next_steps(file: Path, *, has_key: bool) -> str:
-    steps = [] if has_key else ["say where the signing key is, under [secrets]"]
-    steps += [
-        f"orderledger config check --config {file}",
-        "orderledger sim                            # a venue on this machine, in another terminal",
-        f"orderledger run --config {file}",
-    ]
+def _next_steps(file: Path, address: str) -> str:
+    if address:
+        steps = [f"orderledger sim --port {_SIMULATOR_PORT} --fund {address}=100000   (in another terminal)"]
+    else:
+        steps = [
+            f"orderledger sim --port {_SIMULATOR_PORT}   (in another terminal; it prints a key to try "
+            "things with)",
+            "say where the signing key is, under [secrets]",
+        ]
+    steps += [f"orderledger config check --config {file}", f"orderledger run --config {file}"]
     return "Next:\n" + "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, 1))

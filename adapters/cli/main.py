@@ -34,6 +34,7 @@ class _Commands(NamedTuple):
 _COMMANDS = (
     _Commands("adapters.cli.init", {"init": "write a commented config"}),
     _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
+    _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
 )
 
 
