@@ -41,20 +41,25 @@ class Account:
         self.id = account_id(venue, address)
         self.version = 0
         self.stamp: Stamp | None = None
+        self.is_open = False
         self.duplicates_ignored = 0
         self._changes = changes
         self._funding_keys: dict[str, None] = {}
         self._fill_keys: dict[str, None] = {}
 
-    def restore(self, version: int, funding_keys: Iterable[str], fill_keys: Iterable[str]) -> None:
+    def restore(
+        self, version: int, funding_keys: Iterable[str], fill_keys: Iterable[str], *, is_open: bool
+    ) -> None:
         """Continue after `version`, with the keys that were booked within the overlap asked for again."""
         self.version = version
+        self.is_open = is_open
         self._funding_keys = dict.fromkeys(funding_keys)
         self._fill_keys = dict.fromkeys(fill_keys)
 
     def open(self, network: str, signer: str, exchange_time_ms: int) -> None:
         """The books begin, at this venue time (once in the life of a ledger)."""
-        assert self.version == 0, "an account is opened once"
+        assert not self.is_open, "an account is opened once"
+        self.is_open = True
         self._emit(AccountOpened, network=network, signer=signer, exchange_time_ms=exchange_time_ms)
 
     def book_fill(self, fill: Fill) -> bool:

@@ -46,9 +46,9 @@ def parse_decimal(text: str) -> Decimal:
     if type(text) is not str or not 0 < len(text) <= _MAX_TEXT:
         raise ValueError(f"not a decimal string: {text!r:.80}")
     body = text[1:] if text[0] == "-" else text
-    whole, _, fraction = body.partition(".")
+    whole, point, fraction = body.partition(".")
     if not (whole.isascii() and whole.isdigit()) or (
-        fraction != "" and not (fraction.isascii() and fraction.isdigit())
+        point and not (fraction.isascii() and fraction.isdigit())
     ):
         raise ValueError(f"not a decimal string: {text!r:.80}")
     return Decimal(text)
@@ -68,7 +68,10 @@ def is_usable(value: Decimal) -> bool:
     """Whether a number from outside may enter arithmetic: finite and of a magnitude that trades."""
     if not value.is_finite():
         return False
-    return not value or (MONEY.abs(value) <= MAX_AMOUNT and value.adjusted() >= _SMALLEST_EXPONENT)
+    # The exponents first: comparing or rounding an absurd number would already be work, or overflow.
+    return not value or (
+        _SMALLEST_EXPONENT <= value.adjusted() <= MAX_AMOUNT.adjusted() and value.copy_abs() <= MAX_AMOUNT
+    )
 
 
 def round_down_to_step(value: Decimal, step: Decimal) -> Decimal:

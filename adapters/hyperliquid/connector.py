@@ -168,7 +168,12 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._recovery.fills_from_ms = max(started.last_fill_time_ms, started.books_begin_ms)
         self._recovery.funding_from_ms = max(started.last_funding_time_ms, started.books_begin_ms)
         self.tracker.remember_fills(started.recent_fill_keys)
-        self.account.restore(started.account_version, started.recent_funding_keys, started.recent_fill_keys)
+        self.account.restore(
+            started.account_version,
+            started.recent_funding_keys,
+            started.recent_fill_keys,
+            is_open=started.books_begin_ms > 0,
+        )
         self._restore_positions(started)
         for events in started.open_orders:
             order = self.tracker.restore([self._decode_event(topic, state) for topic, state in events])

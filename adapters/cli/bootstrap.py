@@ -1,0 +1,314 @@
+"""The composition root: one live process out of a connector, a ledger, views, a publisher and a strategy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.cli.config import Config
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.ledger_source import LedgerEventSource
+from adapters.cli.restoring import read_started
+from adapters.cli.secrets import Secret
+from adapters.hyperliquid.auth import HyperliquidAuth, PrivateKeyError
+from adapters.hyperliquid.connector import VENUE, HyperliquidOptions, HyperliquidPerpetualConnector
+from adapters.hyperliquid.gateway import HyperliquidGateway
+from adapters.hyperliquid.networks import Network
+from adapters.runtime.runtime import LedgerRuntime
+from adapters.storage.errors import (
+    DamagedLedgerError,
+    ForeignLedgerError,
+    LedgerError,
+    NewerLedgerError,
+)
+from adapters.storage.ledger import OrderLedger
+from adapters.strategies.strategy import Strategy
+from adapters.zeromq.publisher import ZMQOrderEventPublisher
+from domain.client_order_id import SESSION_ID_BITS
+from domain.event_codec import decode_event
+from domain.listeners import Committed
+from projections import ProjectionRunner, ViewsError
+
+__all__ = ["LiveProcess"]
+
+log = logging.getLogger("orderledger.process")
+
+TICK_S = 0.25
+STARTUP_TIMEOUT_S = 30.0
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What exists between `start` and `stop`."""
+
+    runtime: LedgerRuntime
+    connector: HyperliquidPerpetualConnector
+    ledger: OrderLedger
+    views: ProjectionRunner
+    publisher: ZMQOrderEventPublisher | None
+    tasks: list[asyncio.Task[None]]
+
+
+class LiveProcess:
+    """Everything that `orderledger run` runs. One asyncio loop; the disk has threads of its own.
+
+    `strategy` None: record and publish only. Raises `CommandError` with the fitting exit code for whatever a
+    person can put right.
+    """
+
+    def __init__(
+        self, config: Config, key: Secret | None, strategy: Strategy | None, *, network: Network
+    ) -> None:
+        self.config = config
+        self.strategy = strategy
+        self.strategy_errors = 0
+        self._network = network
+        self._auth = _auth(key, is_mainnet=network.is_mainnet)
+        self._parts: _Parts | None = None
+        self._strategy_started = False
+
+    @property
+    def connector(self) -> HyperliquidPerpetualConnector:
+        return self._running.connector
+
+    @property
+    def runtime(self) -> LedgerRuntime:
+        return self._running.runtime
+
+    @property
+    def views(self) -> ProjectionRunner:
+        return self._running.views
+
+    @property
+    def ledger(self) -> OrderLedger:
+        return self._running.ledger
+
+    @property
+    def publisher_endpoint(self) -> str | None:
+        publisher = self._running.publisher
+        return None if publisher is None else publisher.endpoint
+
+    @property
+    def _running(self) -> _Parts:
+        assert self._parts is not None, "the process was started"
+        return self._parts
+
+    @property
+    def account(self) -> str:
+        """The account whose books are kept."""
+        venue = self.config.venue
+        signer = self._auth.address if self._auth is not None else ""
+        account = venue.vault_address or venue.account_address or signer
+        if not account:
+            raise CommandError(
+                "No account: set venue.account_address, or give a signing key.", ExitCode.CONFIG
+            )
+        return account.lower()
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open everything, restore, connect. Returns once the connector is ready to trade."""
+        session = secrets.randbits(SESSION_ID_BITS)
+        connector = self._make_connector(session)
+        gateway = HyperliquidGateway(
+            http_url=self._network.http_url, ws_url=self._network.ws_url, auth=self._auth
+        )
+        runtime = LedgerRuntime(connector, gateway)
+        ledger = self._open_ledger(runtime)
+        undo = contextlib.AsyncExitStack()
+        undo.callback(ledger.close)
+        try:
+            views = ProjectionRunner(LedgerEventSource(ledger), Path(self.config.ledger.effective_views_path))
+            views.start()
+            undo.callback(views.stop)
+            await self._catch_up(views, ledger)
+            started = read_started(
+                ledger, views.path, venue=VENUE, account=self.account, session_id=connector.session_id
+            )
+            connector.reserve_ids(ledger.known_user_ids())
+            publisher = self._make_publisher(ledger.max_position)
+            if publisher is not None:
+                undo.callback(publisher.close)
+                runtime.on_committed.append(publisher.publish)
+            runtime.on_committed.append(_log_committed)
+            self._parts = _Parts(runtime, connector, ledger, views, publisher, [])
+            if self.strategy is not None:
+                connector.add_listener(self.strategy)
+                runtime.on_books.append(self._on_books)
+            await runtime.start(ledger, started)
+            undo.push_async_callback(gateway.stop)
+            log.info(
+                "session %s of account %s on %s: %d open orders restored at position %d",
+                connector.session_id,
+                self.account,
+                self.config.venue.network,
+                len(started.open_orders),
+                started.ledger_position,
+            )
+            await self._until_ready()
+            if publisher is not None:
+                heartbeats = publisher.run_heartbeats(self.config.publisher.heartbeat_s)
+                self._running.tasks.append(asyncio.create_task(heartbeats))
+            if self.strategy is not None:
+                self._call_strategy(self.strategy.on_start, connector)
+                self._strategy_started = True
+                self._running.tasks.append(asyncio.create_task(self._tick()))
+        except ViewsError as error:
+            await undo.aclose()
+            raise CommandError(f"The views cannot be used: {error}", ExitCode.LEDGER_DAMAGED) from None
+        except BaseException:
+            await undo.aclose()
+            raise
+
+    async def run(self) -> None:
+        """Go on until cancelled. Raises `RuntimeFault` when the process must end."""
+        await self.runtime.run()
+
+    async def stop(self) -> bool:
+        """End in order; see `LedgerRuntime.stop`. Returns whether everything was settled in time."""
+        parts = self._running
+        if self.strategy is not None and self._strategy_started:
+            self._call_strategy(self.strategy.on_stop)
+        for task in parts.tasks:
+            task.cancel()
+        await asyncio.gather(*parts.tasks, return_exceptions=True)
+        shutdown = self.config.shutdown
+        try:
+            return await parts.runtime.stop(
+                cancel_open_orders=shutdown.cancel_open_orders, timeout_s=shutdown.timeout_s
+            )
+        finally:
+            if parts.publisher is not None:
+                parts.publisher.close()
+            await asyncio.to_thread(parts.views.stop)
+            await asyncio.to_thread(parts.ledger.close)
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def _make_connector(self, session: int) -> HyperliquidPerpetualConnector:
+        config = self.config
+        return HyperliquidPerpetualConnector(
+            HyperliquidOptions(
+                trading_pairs=config.venue.trading_pairs,
+                signer=None if self._auth is None else self._auth.address,
+                order_ttl_ms=config.limits.order_expiry_s * 1_000,
+                weight_per_minute=config.limits.request_weight_per_minute,
+                retention_ns=config.ledger.done_order_retention_s * 1_000_000_000,
+                not_found_limit=config.limits.not_found_limit,
+            ),
+            network=config.venue.network,
+            account=self.account,
+            session_id=session,
+            decode_event=decode_event,
+        )
+
+    def _open_ledger(self, runtime: LedgerRuntime) -> OrderLedger:
+        try:
+            return OrderLedger.open(
+                self.config.ledger.path,
+                on_committed=runtime.committed,
+                on_refused=runtime.refused,
+                on_stall=runtime.stalled,
+                on_resume=runtime.resumed,
+            )
+        except (DamagedLedgerError, ForeignLedgerError, NewerLedgerError) as error:
+            raise CommandError(str(error), ExitCode.LEDGER_DAMAGED) from None
+        except LedgerError as error:
+            raise CommandError(str(error), ExitCode.CONFIG) from None
+
+    def _make_publisher(self, position: int) -> ZMQOrderEventPublisher | None:
+        settings = self.config.publisher
+        if not settings.enabled:
+            return None
+        publisher = ZMQOrderEventPublisher(
+            settings.bind,
+            venue=VENUE,
+            encoding=settings.encoding,
+            last_position=position,
+            allow_remote=settings.allow_remote,
+            queue_size=settings.queue_size,
+        )
+        log.info("order events are published at %s", publisher.endpoint)
+        return publisher
+
+    async def _catch_up(self, views: ProjectionRunner, ledger: OrderLedger) -> None:
+        """Wait for the views; say so when it takes long."""
+        target = ledger.max_position
+        began = time.monotonic()
+        while not await asyncio.to_thread(views.wait_for, target, 2.0):
+            if views.failure is not None:
+                raise CommandError(f"The views cannot be built: {views.failure}", ExitCode.LEDGER_DAMAGED)
+            log.info(
+                "building views: position %d of %d after %.0f s",
+                views.position,
+                target,
+                time.monotonic() - began,
+            )
+
+    async def _until_ready(self) -> None:
+        connector, runtime = self.connector, self.runtime
+        fault = asyncio.ensure_future(runtime.run())
+        settled = asyncio.ensure_future(
+            runtime.until(lambda: connector.ready or bool(connector.halted_because), STARTUP_TIMEOUT_S)
+        )
+        await asyncio.wait((fault, settled), return_when=asyncio.FIRST_COMPLETED)
+        if fault.done():
+            settled.cancel()
+            fault.result()
+        fault.cancel()
+        if connector.halted_because:
+            raise CommandError(f"Trading cannot begin: {connector.halted_because}.", ExitCode.CONFIG)
+        if not connector.ready:
+            raise CommandError(
+                f"The venue at {self._network.http_url} was not ready within {STARTUP_TIMEOUT_S:.0f} s; "
+                f"still waiting for: {', '.join(connector.readiness)}.",
+                ExitCode.UNREACHABLE,
+            )
+
+    # -- strategy ------------------------------------------------------------------------------------------
+
+    def _call_strategy(self, call: Callable[..., Any], *arguments: object) -> None:
+        """A strategy that raises is logged and counted; it cannot stop the ledger."""
+        try:
+            call(*arguments)
+        except Exception:
+            self.strategy_errors += 1
+            log.exception("the strategy failed in %s", getattr(call, "__name__", call))
+
+    def _on_books(self, pairs: tuple[str, ...]) -> None:
+        if self._strategy_started and self.strategy is not None:
+            for pair in pairs:
+                self._call_strategy(self.strategy.on_book, pair, self.connector.order_book(pair))
+
+    async def _tick(self) -> None:
+        assert self.strategy is not None
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._call_strategy(self.strategy.on_tick, time.time_ns())
+
+
+def _auth(key: Secret | None, *, is_mainnet: bool) -> HyperliquidAuth | None:
+    if key is None:
+        return None
+    try:
+        return HyperliquidAuth(key.reveal(), is_mainnet=is_mainnet)
+    except PrivateKeyError as error:
+        raise CommandError(str(error), ExitCode.CONFIG) from None
+
+
+def _log_committed(news: Sequence[Committed]) -> None:
+    for committed in news:
+        event = committed.event
+        log.info(
+            "%s",
+            event.topic,
+            extra={"position": committed.position, "client_order_id": event.originator_id},
+        )
