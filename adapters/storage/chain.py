@@ -38,15 +38,14 @@ def _prefixed(text: bytes) -> bytes:
 def links(previous: bytes, position: int, records: Iterable[EventRecord]) -> list[bytes]:
     """The hashes of consecutive records, the first of which stands at `position` after hash `previous`."""
     hashes: list[bytes] = []
-    topics: dict[str, bytes] = {}
-    originators: dict[str, bytes] = {}
+    prefixed: dict[str, bytes] = {}
     for originator_id, originator_version, topic, state, _ in records:
-        topic_part = topics.get(topic)
+        topic_part = prefixed.get(topic)
         if topic_part is None:
-            topic_part = topics[topic] = _prefixed(topic.encode())
-        originator_part = originators.get(originator_id)
+            topic_part = prefixed[topic] = _prefixed(topic.encode())
+        originator_part = prefixed.get(originator_id)
         if originator_part is None:
-            originator_part = originators[originator_id] = _prefixed(originator_id.encode())
+            originator_part = prefixed[originator_id] = _prefixed(originator_id.encode())
         previous = sha256(
             previous + _U64(position) + topic_part + originator_part + _U64(originator_version) + state
         ).digest()

@@ -89,7 +89,7 @@ class GroupCommitWriter:
         on_refused: OnRefused | None = None,
         on_stall: Callable[[BaseException], None] | None = None,
         on_resume: Callable[[], None] | None = None,
-        max_batch_events: int = 2_000,
+        max_batch_events: int = 4_096,
         max_backlog_events: int = 100_000,
         first_retry_seconds: float = 0.05,
         last_retry_seconds: float = 2.0,
@@ -256,7 +256,7 @@ class GroupCommitWriter:
         admitted: list[_Submission] = []
         coming: set[tuple[str, int]] = set()
         for submission in group:
-            own = {(record.originator_id, record.originator_version) for record in submission.records}
+            own = {(record[0], record[1]) for record in submission.records}
             hole = next((each for each in own if self._leaves_hole(each, coming | own)), None)
             if hole is None:
                 admitted.append(submission)
@@ -284,7 +284,7 @@ class GroupCommitWriter:
             start = end
         if self._refused_originators:
             self._refused_originators.difference_update(
-                record.originator_id for submission in group for record in submission.records
+                record[0] for submission in group for record in submission.records
             )
         self._release(start)
         if self._on_committed is not None and batch:
@@ -294,7 +294,7 @@ class GroupCommitWriter:
                 submission.future.set_result(committed)
 
     def _refuse(self, submission: _Submission, error: Exception) -> None:
-        self._refused_originators.update(record.originator_id for record in submission.records)
+        self._refused_originators.update(record[0] for record in submission.records)
         self._release(len(submission.records))
         if self._on_refused is not None:
             self._tell(self._on_refused, [Refused(submission.events, error, submission.context)])

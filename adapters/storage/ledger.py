@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import ClassVar, Self
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import Notification
@@ -62,7 +62,7 @@ class OrderLedger(Application[str]):
         on_refused: OnRefused | None = None,
         on_stall: Callable[[BaseException], None] | None = None,
         on_resume: Callable[[], None] | None = None,
-        max_batch_events: int = 2_000,
+        max_batch_events: int = 4_096,
         max_backlog_events: int = 100_000,
     ) -> None:
         super().__init__(env)
@@ -86,6 +86,8 @@ class OrderLedger(Application[str]):
                 max_batch_events=max_batch_events,
                 max_backlog_events=max_backlog_events,
             )
+            # A process that ends without closing still records what it has submitted.
+            finalize(self, self._group_commit.close)
 
     @classmethod
     def open(
@@ -99,7 +101,7 @@ class OrderLedger(Application[str]):
         on_refused: OnRefused | None = None,
         on_stall: Callable[[BaseException], None] | None = None,
         on_resume: Callable[[], None] | None = None,
-        max_batch_events: int = 2_000,
+        max_batch_events: int = 4_096,
         max_backlog_events: int = 100_000,
     ) -> Self:
         """Open the ledger file at `path`, as its one writer or (`writer=False`) for reading beside a writer.
@@ -109,14 +111,17 @@ class OrderLedger(Application[str]):
         `LedgerNotFoundError`, `ForeignLedgerError`, `NewerLedgerError`, `DamagedLedgerError`,
         `LedgerUnavailableError`.
         """
+        settings = {
+            "PERSISTENCE_MODULE": "adapters.storage.sqlite",
+            "SQLITE_DBNAME": os.fspath(path),
+            "LEDGER_READ_ONLY": "no" if writer else "yes",
+            "CREATE_TABLE": "yes" if create else "no",
+        }
+        # The library looks for a name with the application's prefix first, also in the process environment:
+        # nothing there may lead to another file than the one named here.
+        prefixed = {f"{cls.name.upper()}_{name}": value for name, value in settings.items()}
         return cls(
-            {
-                **(env or {}),
-                "PERSISTENCE_MODULE": "adapters.storage.sqlite",
-                "SQLITE_DBNAME": os.fspath(path),
-                "LEDGER_READ_ONLY": "no" if writer else "yes",
-                "CREATE_TABLE": "yes" if create else "no",
-            },
+            {**(env or {}), **settings, **prefixed},
             on_committed=on_committed,
             on_refused=on_refused,
             on_stall=on_stall,

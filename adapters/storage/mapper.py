@@ -58,8 +58,9 @@ class MessagePackMapper(Mapper[str]):
         keys_of: KeysOf = lookup_keys,
     ) -> None:
         super().__init__(transcoder or JSONTranscoder(), compressor, cipher)
-        self._event_types = dict(event_types)
         self.keys_of = keys_of
+        self._event_types = dict(event_types)
+        self._topics = {cls: topic for topic, cls in self._event_types.items()}
         self._encode = msgspec.msgpack.Encoder(decimal_format="string").encode
         self._decoders = {
             topic: msgspec.msgpack.Decoder(cls).decode for topic, cls in self._event_types.items()
@@ -68,18 +69,17 @@ class MessagePackMapper(Mapper[str]):
 
     def to_record(self, event: LedgerEvent) -> EventRecord:
         """Encode an event. Raises `UnregisteredEventError` for a type that no topic of the registry names."""
-        topic = event.topic
-        if self._event_types.get(topic) is not type(event):
+        topic = self._topics.get(type(event))
+        if topic is None:
             raise UnregisteredEventError(
-                f"{type(event).__qualname__} (topic {topic!r}) is not an event type of this ledger; "
-                "register it"
+                f"{type(event).__qualname__} is not an event type of this ledger; register it under a topic"
             )
         state = self._encode(event)
         if event.class_version > 1:
             state = _with_class_version(state, event.class_version)
         if not self._plain:
             state = self._sealed(state)
-        return EventRecord(event.originator_id, event.originator_version, topic, state, self.keys_of(event))
+        return event.originator_id, event.originator_version, topic, state, self.keys_of(event)
 
     def to_event(
         self,

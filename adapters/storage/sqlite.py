@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from threading import Condition, Lock
 from time import monotonic
@@ -42,23 +43,62 @@ from adapters.storage.subscription import SQLiteSubscription
 
 __all__ = ["SQLiteLedgerFactory", "SQLiteLedgerRecorder"]
 
-_EVENT_COLUMNS = "(position, originator_id, originator_version, topic, state, hash)"
-_KEY_COLUMNS = "(key, originator_id)"
-_CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _REMEMBERED_KEYS = 20_000
 _SELECT = "SELECT originator_id, originator_version, topic, state"
 
 
-def _statements(insert: str, columns: str) -> dict[int, str]:
-    width = columns.count(",") + 1
-    row = f"({','.join('?' * width)})"
-    return {size: f"{insert} {columns} VALUES {','.join([row] * size)}" for size in _CHUNKS}
+class _Insertion:
+    """An INSERT of many rows in as few statements as possible.
+
+    Each statement gives Python's lock away, and a thread that computes may keep it for milliseconds;
+    thousands of single inserts would wait that long each. So a statement takes a power of two of rows, and
+    one that nearly fits is filled up with empty rows that it passes over.
+    """
+
+    _MOST_ROWS = 4096  # of six values each: below SQLite's limit of 32766 values
+
+    def __init__(self, insert: str, columns: Sequence[str]) -> None:
+        self._width = len(columns)
+        self._insert = f"{insert} ({', '.join(columns)})"
+        self._full: dict[int, str] = {}
+        self._filled_up: dict[int, str] = {}
+
+    def execute(self, connection: sqlite3.Connection, values: list[object]) -> None:
+        """Insert the rows whose values follow each other in `values`."""
+        width, start, rows = self._width, 0, len(values) // self._width
+        while rows:
+            size = min(self._MOST_ROWS, 1 << (rows.bit_length() - 1))
+            if rows > size and size < self._MOST_ROWS and rows >= 2 * size - size // 4:
+                size *= 2
+                filler = [None] * ((size - rows) * width)
+                connection.execute(self._filled_up_statement(size), values[start:] + filler)
+                return
+            connection.execute(self._full_statement(size), values[start : start + size * width])
+            start += size * width
+            rows -= size
+
+    def _full_statement(self, size: int) -> str:
+        statement = self._full.get(size)
+        if statement is None:
+            statement = self._full[size] = f"{self._insert} {self._values(size)}"
+        return statement
+
+    def _filled_up_statement(self, size: int) -> str:
+        statement = self._filled_up.get(size)
+        if statement is None:
+            statement = f"{self._insert} SELECT * FROM ({self._values(size)}) WHERE column1 IS NOT NULL"
+            self._filled_up[size] = statement
+        return statement
+
+    def _values(self, size: int) -> str:
+        return "VALUES " + ",".join([f"({','.join('?' * self._width)})"] * size)
 
 
-# Several rows per statement: each statement costs a trip through SQLite's interpreter and a release of
-# Python's lock, after which a busy thread may keep the lock for milliseconds.
-_INSERT_EVENTS = _statements("INSERT INTO stored_events", _EVENT_COLUMNS)
-_INSERT_KEYS = _statements("INSERT OR IGNORE INTO order_keys", _KEY_COLUMNS)
+_INSERT_EVENTS = _Insertion(
+    "INSERT INTO stored_events",
+    ("position", "originator_id", "originator_version", "topic", "state", "hash"),
+)
+_INSERT_KEYS = _Insertion("INSERT OR IGNORE INTO order_keys", ("key", "originator_id"))
 
 
 class SQLiteLedgerRecorder(ApplicationRecorder):
@@ -87,11 +127,11 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
 
     # Writing
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> list[int]:
         """The library's form of `insert_records`."""
-        return self.insert_records(
+        positions = self.insert_records(
             [
-                EventRecord(
+                (
                     str(stored.originator_id),
                     stored.originator_version,
                     stored.topic,
@@ -101,6 +141,7 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
                 for stored in stored_events
             ]
         )
+        return list(positions)
 
     def insert_records(self, records: Sequence[EventRecord]) -> Sequence[int]:
         """Record all or nothing, in one transaction that is on the disk on return. Returns the positions."""
@@ -173,26 +214,32 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
         if self._tail is None:
             self._tail = _tail(connection)
         last_position, last_hash = self._tail
-        hashes = links(last_hash, last_position + 1, records)
-        rows: list[object] = []
-        keys: dict[str, str] = {}
-        position = last_position
-        for (originator_id, originator_version, topic, state, record_keys), chained in zip(
-            records, hashes, strict=True
-        ):
-            position += 1
-            rows += (position, originator_id, originator_version, topic, state, chained)
-            for key in record_keys:
-                if key not in self._recent_keys and key not in self._older_keys:
-                    keys.setdefault(key, originator_id)
-        _insert_rows(connection, _INSERT_EVENTS, rows, 6)
+        first = last_position + 1
+        position = last_position + len(records)
+        hashes = links(last_hash, first, records)
+        originator_ids, versions, topics, states, record_keys = zip(*records, strict=True)
+        rows = zip(range(first, position + 1), originator_ids, versions, topics, states, hashes, strict=True)
+        _INSERT_EVENTS.execute(connection, list(chain.from_iterable(rows)))
+        keys = self._new_keys(originator_ids, record_keys)
         if keys:
-            _insert_rows(connection, _INSERT_KEYS, [part for pair in keys.items() for part in pair], 2)
+            _INSERT_KEYS.execute(connection, list(chain.from_iterable(keys.items())))
         connection.execute("COMMIT")
         # Only now: what was rolled back must not be taken for recorded.
         self._tail = (position, hashes[-1])
         self._remember(keys)
-        return last_position + 1
+        return first
+
+    def _new_keys(
+        self, originator_ids: Sequence[str], record_keys: Sequence[tuple[str, ...]]
+    ) -> dict[str, str]:
+        """The keys to be written, each with the originator that names it first."""
+        recent, older = self._recent_keys, self._older_keys
+        new: dict[str, str] = {}
+        for originator_id, keys in zip(originator_ids, record_keys, strict=True):
+            for key in keys:
+                if key not in recent and key not in older and key not in new:
+                    new[key] = originator_id
+        return new
 
     def _abandon(self, connection: sqlite3.Connection, error: BaseException) -> None:
         self._tail = None
@@ -401,17 +448,6 @@ def _tail(connection: sqlite3.Connection) -> tuple[int, bytes]:
         "SELECT position, hash FROM stored_events ORDER BY position DESC LIMIT 1"
     ).fetchone()
     return (0, GENESIS) if row is None else (row[0], row[1])
-
-
-def _insert_rows(
-    connection: sqlite3.Connection, statements: dict[int, str], values: list[object], width: int
-) -> None:
-    start, rows = 0, len(values) // width
-    for size in _CHUNKS:
-        while rows >= size:
-            connection.execute(statements[size], values[start : start + size * width])
-            start += size * width
-            rows -= size
 
 
 class SQLiteLedgerFactory(persistence.InfrastructureFactory[TrackingRecorder]):

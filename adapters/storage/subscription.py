@@ -87,10 +87,10 @@ class SQLiteSubscription(Subscription["SQLiteLedgerRecorder"]):
         return []
 
     def __next__(self) -> Notification:
-        while not self._waiting_rows:
+        if not self._waiting_rows:
             self._waiting_rows.extend(self.next_rows(None))
-            if self._has_been_stopped:
-                raise StopIteration
+        if self._has_been_stopped:
+            raise StopIteration
         position, originator_id, originator_version, topic, state = self._waiting_rows.popleft()
         return Notification(originator_id, originator_version, topic, state, position)
 
