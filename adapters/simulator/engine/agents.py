@@ -33,8 +33,8 @@ class Agents:
                 raise ActionError(f"Must deposit before performing actions. User: {signer}")
             return signer
         if account is None:
-            master = self._state.masters_by_agent.get(signer)
-            if master is None or self._is_expired(master, signer):
+            master = self.master_of(signer)
+            if master is None:
                 raise ActionError(f"User or API Wallet {signer} does not exist.")
             account = self._state.accounts[master]
         if vault_address is None:
@@ -45,11 +45,17 @@ class Agents:
             raise ActionError(f"Vault not registered: {vault_address.lower()}")
         return vault.address
 
-    def _is_expired(self, master: str, agent_address: str) -> bool:
-        for agent in self._state.accounts[master].agents.values():
-            if agent.address == agent_address and agent.valid_until_ms is not None:
-                return agent.valid_until_ms <= self._state.now_ms
-        return False
+    def master_of(self, agent_address: str) -> str | None:
+        """The account that an agent may sign for; None for an unknown or expired one."""
+        master = self._state.masters_by_agent.get(agent_address)
+        if master is None:
+            return None
+        agents = self._state.accounts[master].agents.values()
+        agent = next(agent for agent in agents if agent.address == agent_address)
+        return None if self.is_expired(agent) else master
+
+    def is_expired(self, agent: Agent) -> bool:
+        return agent.valid_until_ms is not None and agent.valid_until_ms <= self._state.now_ms
 
     def approve_from_action(self, account: Account, action: Json) -> None:
         """`approveAgent`: the name may carry ` valid_until <ms>`; approving the zero address revokes."""
@@ -96,7 +102,7 @@ class Agents:
 
     def _prune(self, account: Account) -> None:
         for name, agent in list(account.agents.items()):
-            if agent.valid_until_ms is not None and agent.valid_until_ms <= self._state.now_ms:
+            if self.is_expired(agent):
                 self._retire(account, name)
 
     def _retire(self, account: Account, name: str | None) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from . import errors
 from .accounts import Account
 from .errors import OrderRefused, Refusal
-from .margin import can_carry
+from .margin import can_carry, spendable
 from .markets import Market, PerpMarket, SpotMarket
 from .numbers import LARGEST, TEN, ZERO, decimals_of, is_valid_price, wire_text
 from .orders import ALO, IMMEDIATE, Order, OrderRequest
@@ -84,7 +84,8 @@ class LiveChecks:
         if order.trigger is not None:
             return
         percent = self._state.options.price_band_percent
-        reference = order.market.oracle_px
+        is_perp = isinstance(order.market, PerpMarket)
+        reference = order.market.oracle_px if is_perp else order.market.mark_px
         if abs(order.limit_px - reference) * 100 > percent * reference:
             raise OrderRefused(errors.too_far_from_reference(percent))
 
@@ -145,9 +146,7 @@ class LiveChecks:
         assert isinstance(market, SpotMarket)
         token = market.quote if order.is_buy else market.base
         needed = order.size * order.limit_px if order.is_buy else order.size
-        balance = order.account.spot.get(token.index)
-        free = ZERO if balance is None else balance.total - balance.hold
-        if needed > free:
+        if needed > spendable(order.account, token.index):
             raise OrderRefused(errors.INSUFFICIENT_SPOT)
 
 

@@ -72,9 +72,11 @@ class OrderDesk:
             account.armed_reduce_only.setdefault(order.market.coin, {})[order.oid] = order
 
     def wait_for_parent(self, order: Order) -> None:
-        """Parks a TP/SL child until its parent is filled."""
+        """Admits a TP/SL child and parks it until its parent is filled."""
+        self.admit(order)
         order.place = Place.WAITING
         order.account.live_orders[order.oid] = order
+        self.set_status(order, "open")
 
     # -- changes ------------------------------------------------------------------------------------------
 
@@ -128,13 +130,16 @@ class OrderDesk:
         for child in children:
             child.parent = None
         for child in children:
-            if child.place is not Place.WAITING:
-                continue
-            if arms:
-                child.siblings = [other for other in children if other is not child]
-                self.arm(child)
-            else:
+            is_new = child.place is Place.NEW  # the parent ended within its own action
+            if is_new:
+                self.admit(child)
+            if not arms:
                 self.end(child, "canceled")
+                continue
+            child.siblings = [other for other in children if other is not child]
+            self.arm(child)
+            if is_new:
+                self.set_status(child, "open")
 
     def executed(self, order: Order, size: Decimal, notional: Decimal) -> None:
         """Counts an execution; the first one ends the order's one-cancels-other siblings."""

@@ -43,7 +43,7 @@ def open_order(order: Order, size: Decimal | None = None, oid: int | None = None
     return row
 
 
-def frontend_order(order: Order, size: Decimal | None = None, *, with_children: bool = True) -> Json:
+def frontend_order(order: Order, size: Decimal | None = None) -> Json:
     """The order in `frontendOpenOrders`, `orderStatus`, `historicalOrders`: unset members are null (5.2)."""
     return {
         "coin": order.market.coin,
@@ -53,9 +53,9 @@ def frontend_order(order: Order, size: Decimal | None = None, *, with_children: 
         "oid": order.oid,
         "timestamp": order.time,
         "triggerCondition": order.trigger_condition,
-        "isTrigger": order.trigger is not None,
+        "isTrigger": order.waits_for_trigger,
         "triggerPx": read_text(ZERO if order.trigger is None else order.trigger.price),
-        "children": [frontend_order(child) for child in order.children] if with_children else [],
+        "children": [frontend_order(child) for child in order.children],
         "isPositionTpsl": order.is_position_tpsl,
         "reduceOnly": order.reduce_only,
         "orderType": order.order_type,

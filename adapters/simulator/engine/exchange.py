@@ -59,9 +59,9 @@ class Exchange:
             self._funding = Funding(state)
             self._portfolio = Portfolio(state)
             self._twaps = TwapDesk(state, self._desk, self._matcher, self._timers)
-            self._reads = Reads(state, self._funding, self._twaps, self._portfolio)
-            self._stream = Stream(state, self._reads, self._twaps)
             self._agents = Agents(state)
+            self._reads = Reads(state, self._funding, self._agents, self._twaps, self._portfolio)
+            self._stream = Stream(state, self._reads, self._twaps)
             self._transfers = Transfers(state)
             self._settings = SettingsActions(state)
             self._trading = TradingActions(state, self._desk, self._matcher)
@@ -210,13 +210,18 @@ class Exchange:
             if count > self.options.entries_per_action:
                 raise ActionError(f"Signed action over weight limit of {self.options.entries_per_action}.")
             is_cancel = kind in CANCEL_TYPES
+            used_before = account.requests_used
             budget.charge(account, self.options, count, self._state.now_ms, is_cancel=is_cancel)
-            if answering is not None:
-                answer = answering(account, action)
-            else:
-                assert plain is not None
-                plain(account, action)
-                answer = default_answer()
+            try:
+                if answering is not None:
+                    answer = answering(account, action)
+                else:
+                    assert plain is not None
+                    plain(account, action)
+                    answer = default_answer()
+            except Unprocessable:
+                account.requests_used = used_before  # a 422 never reached the application (sheet 4.4)
+                raise
         except ActionError as error:
             answer = {"status": "err", "response": error.text}
         self._matcher.run_triggers()

@@ -10,7 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import encoders, fees, margin
-from .accounts import USDC_INDEX, Account
+from .accounts import USDC_INDEX, Account, VaultShares
+from .agents import Agents
 from .candles import INTERVALS
 from .encoders import Json
 from .errors import Unprocessable
@@ -46,9 +47,12 @@ PREDICTION_VENUES = ("BinPerp", "HlPerp", "BybitPerp")
 class Reads:
     """Answers `/info` requests from the venue's state; changes nothing."""
 
-    def __init__(self, state: VenueState, funding: Funding, twaps: TwapDesk, portfolio: Portfolio) -> None:
+    def __init__(
+        self, state: VenueState, funding: Funding, agents: Agents, twaps: TwapDesk, portfolio: Portfolio
+    ) -> None:
         self._state = state
         self._funding = funding
+        self._agents = agents
         self._twaps = twaps
         self._portfolio = portfolio
         self._handlers: dict[str, Callable[[Json], object]] = {
@@ -87,6 +91,8 @@ class Reads:
             "maxBuilderFee": self._max_builder_fee,
             "userAbstraction": self._user_abstraction,
             "userVaultEquities": self._vault_equities,
+            "vaultDetails": self._vault_details,
+            "perpsAtOpenInterestCap": lambda request: self.capped(self._dex(request)),
             "portfolio": lambda request: self._portfolio.read(self._account(request)),
             "referral": self._referral,
         }
@@ -388,6 +394,8 @@ class Reads:
         if account is None:
             return {"balances": []}
         rows = []
+        if account.is_unified:
+            account.balance(USDC_INDEX)
         for index, balance in account.spot.items():
             total, hold = balance.total, balance.hold
             if index == USDC_INDEX and account.is_unified:
@@ -561,7 +569,7 @@ class Reads:
             "cumVlm": read_text(account.volume),
             "nRequestsUsed": account.requests_used,
             "nRequestsCap": cap,
-            "nRequestsSurplus": max(0, account.requests_used - cap),
+            "nRequestsSurplus": max(0, account.requests_bought - account.requests_used),
         }
 
     def _user_role(self, request: Json) -> object:
@@ -573,7 +581,7 @@ class Reads:
             if account.master is not None:
                 return {"role": "subAccount", "data": {"master": account.master}}
             return {"role": "user"}
-        master = self._state.masters_by_agent.get(user)
+        master = self._agents.master_of(user)
         if master is not None:
             return {"role": "agent", "data": {"user": master}}
         return {"role": "missing"}
@@ -585,7 +593,7 @@ class Reads:
         return [
             {"name": agent.name, "address": agent.address, "validUntil": agent.valid_until_ms}
             for agent in account.agents.values()
-            if agent.name is not None
+            if agent.name is not None and not self._agents.is_expired(agent)
         ]
 
     def _sub_accounts(self, request: Json) -> object:
@@ -616,10 +624,34 @@ class Reads:
         user = address(request, "user")
         rows = []
         for account in self._state.accounts.values():
-            if account.vault is not None and (shares := account.vault.shares.get(user)):
-                value = margin.account_value(account.wallet("")) * shares / account.vault.total
-                rows.append({"vaultAddress": account.address, "equity": encoders.usd(value)})
+            if account.vault is not None and account.vault.shares.get(user):
+                equity = _equities(account, account.vault)[user]
+                rows.append({"vaultAddress": account.address, "equity": encoders.usd(equity)})
         return rows
+
+    def _vault_details(self, request: Json) -> object:
+        vault = self._state.account(address(request, "vaultAddress"))
+        if vault is None or vault.vault is None:
+            return None
+        return {
+            "name": vault.vault.name,
+            "vaultAddress": vault.address,
+            "leader": vault.vault.leader,
+            "portfolio": self._portfolio.read(vault),
+            "followers": [
+                {"user": user, "vaultEquity": encoders.usd(equity)}
+                for user, equity in _equities(vault, vault.vault).items()
+            ],
+        }
+
+    def capped(self, dex: str) -> list[str]:
+        """Coins whose open interest has reached its cap."""
+        return [
+            market.coin
+            for market in self._state.universe.perps_by_dex[dex]
+            if market.spec.open_interest_cap is not None
+            and market.open_interest * market.mark_px >= market.spec.open_interest_cap
+        ]
 
     def _referral(self, request: Json) -> object:
         account = self._account(request)
@@ -634,6 +666,12 @@ class Reads:
             "rewardHistory": [],
             "tokenToState": [],
         }
+
+
+def _equities(account: Account, vault: VaultShares) -> dict[str, Decimal]:
+    """What each depositor's shares are worth in USD."""
+    value, total = margin.account_value(account.wallet("")), vault.total
+    return {user: value * shares / total for user, shares in vault.shares.items() if shares}
 
 
 def _belongs(market: Market, dex: str) -> bool:

@@ -66,6 +66,17 @@ def spot_collateral(account: Account, wallet: PerpWallet) -> Decimal:
     return ZERO if balance is None else balance.total - balance.hold
 
 
+def spendable(account: Account, token: int) -> Decimal:
+    """Spot balance that is not on hold, in unified mode for USDC also not in use by the perps."""
+    balance = account.spot.get(token)
+    if balance is None:
+        return ZERO
+    free = balance.total - balance.hold
+    if token == USDC_INDEX and account.is_unified:
+        free = min(free, withdrawable(account, account.wallet("")))
+    return free
+
+
 def withdrawable(account: Account, wallet: PerpWallet) -> Decimal:
     """Cross value − max(Σ initial margin, 10 % of the notional), never below zero."""
     value = cross_value(wallet) + spot_collateral(account, wallet)

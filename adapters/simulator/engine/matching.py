@@ -76,20 +76,25 @@ class Matcher:
             return Outcome(order, refused.refusal)
         return Outcome(order, None)
 
-    def place_child(self, child: Order, parent: Order) -> Refusal | None:
-        """Admits a TP/SL child that waits for its parent; a refusal leaves the parent alone."""
+    def adopt(self, child: Order, parent: Order) -> Refusal | None:
+        """Makes a checked order the TP/SL child of a parent that may not be placed yet."""
         child.parent = parent
         try:
             self._checks.check(child)
         except OrderRefused as refused:
             child.parent = None
-            self._desk.refuse(child, refused.refusal)
             return refused.refusal
-        self._desk.admit(child)
-        self._desk.wait_for_parent(child)
-        self._desk.set_status(child, "open")
         parent.children.append(child)
         return None
+
+    def place_child(self, child: Order, parent: Order) -> Refusal | None:
+        """Places a child of a parent that is live already; a refusal leaves the parent alone."""
+        refusal = self.adopt(child, parent)
+        if refusal is None:
+            self._desk.wait_for_parent(child)
+        else:
+            self._desk.refuse(child, refusal)
+        return refusal
 
     def execute(self, order: Order) -> None:
         """Matches a checked order and rests what may rest. Raises OrderRefused if nothing came of it."""

@@ -395,18 +395,10 @@ class Stream:
                 "user": user,
             },
             "perpDexStates": [
-                {"totalVaultEquity": "0.0", "perpsAtOpenInterestCap": self._capped(dex)}
+                {"totalVaultEquity": "0.0", "perpsAtOpenInterestCap": self._reads.capped(dex)}
                 for dex in self._state.universe.perps_by_dex
             ],
         }
-
-    def _capped(self, dex: str) -> list[str]:
-        return [
-            market.coin
-            for market in self._state.universe.perps_by_dex[dex]
-            if market.spec.open_interest_cap is not None
-            and market.open_interest * market.mark_px >= market.spec.open_interest_cap
-        ]
 
 
 def _user(subscription: Json) -> str:

@@ -172,20 +172,20 @@ class TradingActions:
         children = [
             self._matcher.new_order(account, market, request, builder=builder) for request in requests[1:]
         ]
-        # The children are parked first, so that a parent that fills at once finds them.
-        refusals = [self._matcher.place_child(child, parent) for child in children]
+        # The children are attached first, so that a parent that fills at once finds them.
+        refusals = [self._matcher.adopt(child, parent) for child in children]
         outcome = self._matcher.place(parent)
         if outcome.refusal is not None:
-            for child in list(parent.children):
-                self._desk.end(child, "canceled")
-            parent.children = []
             return [entry_error(outcome.refusal.text, market.asset)] * len(requests)
         answers: list[object] = [self._answer(outcome)]
         for child, refusal in zip(children, refusals, strict=True):
             if refusal is not None:
+                self._desk.refuse(child, refusal)
                 answers.append(entry_error(refusal.text, market.asset))
-            else:
-                answers.append("waitingForFill" if child.place is Place.WAITING else "waitingForTrigger")
+                continue
+            if parent.is_live:
+                self._desk.wait_for_parent(child)
+            answers.append("waitingForTrigger" if child.place is Place.ARMED else "waitingForFill")
         return answers
 
     def _place_position_tpsl(

@@ -65,12 +65,9 @@ class Transfers:
 
     def _take_spot(self, account: Account, token: TokenSpec, amount: Decimal) -> Decimal:
         """Removes spot tokens and returns the share of the cost basis that goes with them."""
-        balance = account.balance(token.index)
-        free = balance.total - balance.hold
-        if account.is_unified and token.index == USDC_INDEX:
-            free = min(free, margin.withdrawable(account, account.wallet("")))
-        if amount > free:
+        if amount > margin.spendable(account, token.index):
             raise ActionError(NO_BALANCE_TEXT)
+        balance = account.balance(token.index)
         basis = (balance.entry_ntl * amount / balance.total).quantize(MICRO_USDC)
         balance.total -= amount
         balance.entry_ntl -= basis
@@ -138,9 +135,10 @@ class Transfers:
     # -- between accounts ---------------------------------------------------------------------------------
 
     def usd_send(self, account: Account, action: Json) -> None:
-        destination = self._state.open_account(address_member(action, "destination"))
+        destination_address = address_member(action, "destination")
         amount = self._usd_amount(action)
         self._take_collateral(account, "", amount, NO_WITHDRAWAL_TEXT)
+        destination = self._state.open_account(destination_address)
         self._give_collateral(destination, "", amount)
         delta = {
             "type": "internalTransfer",
@@ -161,6 +159,7 @@ class Transfers:
     def spot_send(self, account: Account, action: Json) -> None:
         token = self._token(action)
         destination_address = address_member(action, "destination")
+        nonce = count_member(action, "time")
         amount = _positive(number_member(action, "amount"), token.wei_decimals)
         basis = self._take_spot(account, token, amount)
         destination = self._state.open_account(destination_address)
@@ -175,7 +174,7 @@ class Transfers:
             "destination": destination.address,
             "fee": "0.0",
             "nativeTokenFee": "0.0",
-            "nonce": count_member(action, "time"),
+            "nonce": nonce,
             "feeToken": "",
         }
         self._moved(account, destination, value, delta)
@@ -204,6 +203,7 @@ class Transfers:
         source, target = text_member(action, "sourceDex"), text_member(action, "destinationDex")
         amount = _positive(number_member(action, "amount"), min(token.wei_decimals, 8))
         destination_address = address_member(action, "destination")
+        nonce = count_member(action, "nonce")
         sub_address = optional_text(action, "fromSubAccount")
         if sub_address:
             account = self._sub_account(account, as_address(sub_address))
@@ -234,7 +234,7 @@ class Transfers:
             "usdcValue": read_text(value),
             "fee": "0.0",
             "nativeTokenFee": "0.0",
-            "nonce": count_member(action, "nonce"),
+            "nonce": nonce,
             "feeToken": "",
         }
         self._moved(account, destination, value, delta)
