@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["Frame", "PendingSubscriptions", "SubscriptionKey", "decode_frame"]
+__all__ = ["Frame", "PendingSubscriptions", "SubscriptionKey", "decode_frame", "subscription_type"]
+
+_ALREADY_SUBSCRIBED = "Already subscribed"
 
 # Channels whose name is not the type that was subscribed.
 _TYPE_OF_CHANNEL = {"user": "userEvents", "activeSpotAssetCtx": "activeAssetCtx"}
 
-_ALREADY_SUBSCRIBED = "Already subscribed"
+
+def subscription_type(channel: str) -> str:
+    """The type whose messages arrive on a channel."""
+    return _TYPE_OF_CHANNEL.get(channel, channel)
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +123,7 @@ class PendingSubscriptions:
                 self.refused.append(key)
 
     def _proven(self, frame: Frame) -> None:
-        kind = _TYPE_OF_CHANNEL.get(frame.channel, frame.channel)
+        kind = subscription_type(frame.channel)
         about = _about(frame.data)
         if about is None:
             return
