@@ -79,9 +79,10 @@ class Simulator:
         self.assets = Assets(self.exchange, now_ms=start_ms)
         self.counterparty = Counterparty(self.chain, self.assets)
         self.faults = FaultBoard(seed=options.seed, on_inject=self._injected)
-        self._stream_faults = StreamFaults(self.faults)
-        self._read_faults = ReadFaults(self.chain.read, self._stream_faults)
         self._hub = Hub(variant=self._variant)
+        self._stream_faults = StreamFaults(self.faults, self._hub.is_watched)
+        self._read_faults = ReadFaults(self.chain.read, self._stream_faults)
+        self._stopping = asyncio.Event()
         gateway = Gateway(
             self.chain,
             self.faults,
@@ -90,11 +91,11 @@ class Simulator:
             self._read_faults,
             Meter(options.limits.weight_per_minute),
             GatewayOptions(options.network, options.auto_fund_usdc),
+            self._stopping,
         )
         self._websocket = WebSocketEndpoint(
             gateway, self._hub, self._snapshot, options.limits, options.websocket, now_ms=self.clock.now_ms
         )
-        self._stopping = asyncio.Event()
         self._app = Server(gateway, self._websocket, self._stopping).application()
         Control(self, self.faults).add_routes(self._app)
         self.market: BackgroundMarket | None = None

@@ -1,22 +1,28 @@
-"""The other side: an account with deep pockets that trades when a test or a fault needs somebody to."""
+"""The other side: accounts with deep pockets that trade when a test or a fault needs somebody to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, localcontext
 from typing import Any
 
 from adapters.simulator.assets import Asset, Assets
 from adapters.simulator.chain import Chain
 from adapters.simulator.engine import ActionError, Exchange, Unprocessable
 
-COUNTERPARTY = "0x00000000000000000000000000000000c0de0001"
-"""The account these trades are booked on."""
+BUYER = "0x00000000000000000000000000000000c0de0001"
+SELLER = "0x00000000000000000000000000000000c0de0002"
+"""Who buys and who sells: two accounts, because nobody trades with himself (sheet 4.7)."""
 
 _POCKETS = Decimal(10) ** 12
 _AGGRESSION = Decimal("0.5")
 """How far through the mid a market order is priced: well inside the venue's 80 % band (sheet 4.6)."""
 
-_MOST_ROUNDS = 64
+_MOST_ROUNDS = 2000
+"""How many orders are sent at most to get at one that rests behind others."""
+
+_LEAST_VALUE = Decimal("10.01")
+"""What an order must be worth, with a margin for rounding (sheet 9.4)."""
+
 _ARITHMETIC = Context(prec=48)
 
 
@@ -46,12 +52,11 @@ def tick_aligned(asset: Asset, price: Decimal) -> Decimal:
 
 
 class Counterparty:
-    """Places orders as `COUNTERPARTY`, through the same engine and rules as everybody."""
+    """Places orders as `BUYER` and `SELLER`, through the same engine and rules as everybody."""
 
-    def __init__(self, chain: Chain, assets: Assets, *, address: str = COUNTERPARTY) -> None:
+    def __init__(self, chain: Chain, assets: Assets) -> None:
         self._chain = chain
         self._assets = assets
-        self._address = address
         self._is_open = False
 
     def trade(
@@ -70,16 +75,21 @@ class Counterparty:
     def fill(self, user: str, oid: int | str, *, fraction: Decimal = Decimal(1)) -> Decimal:
         """Trade until `fraction` of what remains of somebody's resting order is filled; return how much was.
 
-        Orders ahead of it in the book are filled on the way. Raises CannotTrade if it is not resting.
+        Orders ahead of it in the book are filled on the way. A part that is worth less than the venue's
+        minimum order value is rounded up to it. Raises CannotTrade if the order is not resting or is too
+        small to hit.
         """
         resting = self._resting(user, oid)
         if resting is None:
             raise CannotTrade(f"order {oid} of {user} is not resting on a book")
         asset = self._assets.by_coin(resting.coin)
         with localcontext(_ARITHMETIC):
+            least = (_LEAST_VALUE / resting.limit_px).quantize(asset.lot, rounding=ROUND_UP)
             wanted = (resting.remaining * fraction).quantize(asset.lot, rounding=ROUND_DOWN)
-            wanted = min(max(wanted, asset.lot), resting.remaining)
-            target = resting.remaining - wanted
+            target = resting.remaining - min(max(wanted, least), resting.remaining)
+            ahead = self._better_than(resting)
+            if ahead:
+                self._order(asset, not resting.is_buy, resting.limit_px, ahead, "Ioc")
             left = resting.remaining
             for _ in range(_MOST_ROUNDS):
                 if left <= target:
@@ -88,6 +98,14 @@ class Counterparty:
                 now_resting = self._resting(user, oid)
                 left = now_resting.remaining if now_resting is not None else Decimal(0)
             return resting.remaining - left
+
+    def _better_than(self, resting: _Resting) -> Decimal:
+        """How much rests at better prices than an order."""
+        sides = self._chain.read({"type": "l2Book", "coin": resting.coin})["levels"]
+        levels = [(Decimal(level["px"]), Decimal(level["sz"])) for level in sides[0 if resting.is_buy else 1]]
+        limit_px = resting.limit_px
+        better = [size for px, size in levels if (px > limit_px if resting.is_buy else px < limit_px)]
+        return sum(better, Decimal(0))
 
     def _order(self, asset: Asset, is_buy: bool, price: Decimal, size: Decimal, tif: str) -> dict[str, Any]:
         entry = {
@@ -98,14 +116,9 @@ class Counterparty:
             "r": False,
             "t": {"limit": {"tif": tif}},
         }
-        answer = self._apply(
-            lambda exchange, now: exchange.execute(
-                self._address,
-                {"type": "order", "orders": [entry], "grouping": "na"},
-                signer=self._address,
-                now_ms=now,
-            )
-        )
+        action = {"type": "order", "orders": [entry], "grouping": "na"}
+        who = BUYER if is_buy else SELLER
+        answer = self._apply(lambda exchange, now: exchange.execute(who, action, signer=who, now_ms=now))
         if answer["status"] != "ok":
             raise CannotTrade(str(answer["response"]))
         status = answer["response"]["data"]["statuses"][0]
@@ -115,11 +128,7 @@ class Counterparty:
 
     def _apply(self, change: Callable[[Exchange, int], Any]) -> Any:
         if not self._is_open:
-            self._chain.apply(
-                lambda exchange, _: exchange.create_account(
-                    self._address, usdc=_POCKETS, is_venue_operated=True
-                )
-            )
+            self._chain.apply(_open_accounts)
             self._is_open = True
         try:
             return self._chain.apply(change)
@@ -145,3 +154,27 @@ class Counterparty:
         if row["isTrigger"]:
             return None
         return _Resting(row["coin"], row["side"] == "B", Decimal(row["limitPx"]), Decimal(row["sz"]))
+
+
+def _open_accounts(exchange: Exchange, now_ms: int) -> None:
+    """Create both accounts with every collateral and token there is: they can trade in every market."""
+    spot_meta: Any = exchange.info({"type": "spotMeta"}, now_ms=now_ms)
+    dexes: Any = exchange.info({"type": "perpDexs"}, now_ms=now_ms)
+    tokens = {token["name"]: _POCKETS for token in spot_meta["tokens"]}
+    collateral = next(
+        f"{token['name']}:{token['tokenId']}" for token in spot_meta["tokens"] if token["index"] == 0
+    )
+    for address in (BUYER, SELLER):
+        exchange.create_account(address, usdc=_POCKETS * len(dexes), spot=tokens, is_venue_operated=True)
+        for dex in dexes[1:]:
+            transfer = {
+                "type": "sendAsset",
+                "destination": address,
+                "sourceDex": "",
+                "destinationDex": dex["name"],
+                "token": collateral,
+                "amount": wire(_POCKETS),
+                "fromSubAccount": "",
+                "nonce": now_ms,
+            }
+            exchange.execute(address, transfer, signer=address, now_ms=now_ms)

@@ -4,6 +4,7 @@ HTTP and WebSocket posts share this (sheet 7.4: same signing, same answers).
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -51,6 +52,7 @@ class Gateway:
         read_faults: ReadFaults,
         meter: Meter,
         options: GatewayOptions,
+        stopping: asyncio.Event,
     ) -> None:
         self._chain = chain
         self._board = board
@@ -59,6 +61,7 @@ class Gateway:
         self._read_faults = read_faults
         self._meter = meter
         self._options = options
+        self._stopping = stopping
 
     async def act(self, body: Any, *, ip: str) -> Answer:
         """Answer the decoded body of ``POST /exchange``, charged to `ip` (sheet 9.1)."""
@@ -74,10 +77,10 @@ class Gateway:
         except UnrecoverableSignature as unusable:
             return Answer.refused(str(unusable))
         faults = self._faults_of(request, signer)
-        early = await _before(faults)
+        early = await self._before(faults)
         if early is not None:
             return early
-        return await _after(faults, await self._sequenced(request, signer, faults))
+        return await self._after(faults, await self._sequenced(request, signer, faults))
 
     async def read(self, body: Any, *, ip: str) -> Answer:
         """Answer the decoded body of ``POST /info``, charged to `ip` (sheet 9.1)."""
@@ -87,7 +90,7 @@ class Gateway:
             return Answer.from_edge(429)
         numbered = self._board.take(_read_occasion(body))
         faults = [fault for _, fault in numbered]
-        early = await _before(faults)
+        early = await self._before(faults)
         if early is not None:
             return early
         try:
@@ -95,7 +98,7 @@ class Gateway:
         except Unprocessable as unreadable:
             return Answer.malformed(unreadable.text)
         self._meter.add(ip, rows_weight(body["type"], answer), now_ms=self._chain.now_ms())
-        return await _after(faults, Answer.json(self._read_faults.applied(numbered, body, answer)))
+        return await self._after(faults, Answer.json(self._read_faults.applied(numbered, body, answer)))
 
     async def _sequenced(self, request: SignedRequest, signer: str, faults: Sequence[Fault]) -> Answer:
         now_ms = self._chain.now_ms()
@@ -150,6 +153,34 @@ class Gateway:
         occasion = Occasion(Scope.ACTION, request.kind, account, set(cloids_in(request.action)))
         return [fault for _, fault in self._board.take(occasion)]
 
+    async def _before(self, faults: Sequence[Fault]) -> Answer | None:
+        """Delay a request as its faults say; return what it gets if it is never executed."""
+        for fault in faults:
+            if fault.kind == "request_delay":
+                await self._pause(fault.params["ms"])
+        for fault in faults:
+            if fault.kind == "request_lost":
+                return Answer.from_edge(504).lost(fault.params["how"])
+            if fault.kind == "http_status" and fault.params["when"] == "before":
+                return Answer.from_edge(fault.params["status"])
+        return None
+
+    async def _after(self, faults: Sequence[Fault], answer: Answer) -> Answer:
+        """Delay, replace or lose the answer of an executed request as its faults say."""
+        for fault in faults:
+            if fault.kind == "answer_delay":
+                await self._pause(fault.params["ms"])
+        for fault in faults:
+            if fault.kind == "answer_lost":
+                return answer.lost(fault.params["how"])
+            if fault.kind == "http_status" and fault.params["when"] == "after":
+                return Answer.from_edge(fault.params["status"])
+        return answer
+
+    async def _pause(self, ms: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), ms / 1000)
+
 
 def _check_inner_nonce(request: SignedRequest) -> None:
     if request.inner_nonce != request.nonce:
@@ -165,29 +196,3 @@ def _read_occasion(body: Mapping[str, Any]) -> Occasion:
         user.lower() if isinstance(user, str) else None,
         {oid.lower()} if isinstance(oid, str) else set(),
     )
-
-
-async def _before(faults: Sequence[Fault]) -> Answer | None:
-    """Delay a request as its faults say; return what it gets if it is never executed."""
-    for fault in faults:
-        if fault.kind == "request_delay":
-            await asyncio.sleep(fault.params["ms"] / 1000)
-    for fault in faults:
-        if fault.kind == "request_lost":
-            return Answer.from_edge(504).lost(fault.params["how"])
-        if fault.kind == "http_status" and fault.params["when"] == "before":
-            return Answer.from_edge(fault.params["status"])
-    return None
-
-
-async def _after(faults: Sequence[Fault], answer: Answer) -> Answer:
-    """Delay, replace or lose the answer of an executed request as its faults say."""
-    for fault in faults:
-        if fault.kind == "answer_delay":
-            await asyncio.sleep(fault.params["ms"] / 1000)
-    for fault in faults:
-        if fault.kind == "answer_lost":
-            return answer.lost(fault.params["how"])
-        if fault.kind == "http_status" and fault.params["when"] == "after":
-            return Answer.from_edge(fault.params["status"])
-    return answer

@@ -59,6 +59,10 @@ class Hub:
                 found.update(dict.fromkeys(watchers))
         return list(found)
 
+    def is_watched(self, message: StreamMessage) -> bool:
+        """Whether the message would reach anybody."""
+        return _topic(message) in self._topics
+
     def publish(self, message: StreamMessage) -> None:
         """Send one message to everybody who receives its topic, encoded once per form."""
         watchers = self._topics.get(_topic(message))

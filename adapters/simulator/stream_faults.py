@@ -35,8 +35,9 @@ class Delivery:
 class StreamFaults:
     """Applies the board's stream faults to each block's messages, and remembers the fills held back."""
 
-    def __init__(self, board: FaultBoard) -> None:
+    def __init__(self, board: FaultBoard, is_watched: Callable[[StreamMessage], bool]) -> None:
         self._board = board
+        self._is_watched = is_watched
         self._withheld: list[tuple[StreamMessage, bool]] = []
         self._late_ms: dict[str, int] = {}
 
@@ -59,7 +60,9 @@ class StreamFaults:
         order_first: str | None = None
         for message in messages:
             shaped = [Delivery(message, _lateness(message, late))]
-            for fault_id, fault in self._board.take(_occasion(message)):
+            # what reaches nobody is no occasion: a fault must not be spent on the other side of a trade
+            due = self._board.take(_occasion(message)) if self._is_watched(message) else []
+            for fault_id, fault in due:
                 if fault.kind == "stream_reorder":
                     order_first = fault.params["first"]
                 elif fault.kind == "disconnect_mid_sequence":
