@@ -172,11 +172,17 @@ class LiveProcess:
         """Go on until cancelled. Raises `RuntimeFault` when the process must end."""
         await self.runtime.run()
 
+    def pause_strategy(self) -> None:
+        """Let the strategy decide nothing more; what it has placed stays."""
+        self._strategy_started = False
+        if self.strategy is not None:
+            self._call_strategy(self.strategy.on_stop)
+
     async def stop(self) -> bool:
         """End in order; see `LedgerRuntime.stop`. Returns whether everything was settled in time."""
         parts = self._running
-        if self.strategy is not None and self._strategy_started:
-            self._call_strategy(self.strategy.on_stop)
+        if self._strategy_started:
+            self.pause_strategy()
         for task in parts.tasks:
             task.cancel()
         await asyncio.gather(*parts.tasks, return_exceptions=True)
@@ -292,6 +298,8 @@ class LiveProcess:
         assert self.strategy is not None
         while True:
             await asyncio.sleep(TICK_S)
+            if not self._strategy_started:
+                return
             self._call_strategy(self.strategy.on_tick, time.time_ns())
 
 

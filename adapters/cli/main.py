@@ -35,6 +35,8 @@ _COMMANDS = (
     _Commands("adapters.cli.init", {"init": "write a commented config"}),
     _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
     _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
+    _Commands("adapters.cli.run", {"run": "run the live connector process"}),
+    _Commands("adapters.cli.demo", {"demo": "watch a live process survive faults with matching books"}),
 )
 
 

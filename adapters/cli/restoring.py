@@ -18,6 +18,8 @@ _NONCE_SEARCH_ROWS = 2_000
 
 def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, session_id: str) -> Started:
     """Gather it. The views must stand at the ledger's end."""
+    if not ledger.max_position:
+        return Started(session_id=session_id, ledger_position=0)
     state = read_session_state(views, venue=venue, account=account)
     aggregate = account_id(venue, account)
     latest = ledger.recorder.select_events(aggregate, desc=True, limit=1)

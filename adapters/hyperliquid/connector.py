@@ -159,6 +159,11 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self.reconnects = 0
         self.frames = 0
 
+    @property
+    def books_begin_ms(self) -> int:
+        """Since when (venue time) the books of this account are kept; 0 while that is not known."""
+        return self._books_begin_ms
+
     # -- life cycle ----------------------------------------------------------------------------------------
 
     def _on_started(self, started: Started) -> None:

@@ -1,0 +1,523 @@
+"""`orderledger demo`: a live process against a simulated venue that misbehaves, and whether the books match.
+
+The simulator is a process of its own; the live process is the one of `orderledger run`. While the sample
+strategy trades, an answer is lost after the venue has accepted the order, the sockets are dropped while an
+order fills, and a fill is delivered twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from adapters.cli.bootstrap import LiveProcess
+from adapters.cli.comparing import Difference, compare_with_venue
+from adapters.cli.config import (
+    Config,
+    LedgerSettings,
+    LimitSettings,
+    LogSettings,
+    PublisherSettings,
+    SecretSettings,
+    ShutdownSettings,
+    StrategySettings,
+    VenueSettings,
+)
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.logs import set_up_logs
+from adapters.cli.run import network_of, run_loop
+from adapters.cli.secrets import Secret
+from adapters.strategies.market_making import MarketMakingSample
+from domain.enums import OrderState
+from domain.events import OrderFilled, OrderSubmitUnknown
+from domain.in_flight_order import OrderView
+from domain.listeners import Committed, OrderEventListener
+from domain.money import decimal_text
+from projections import Views
+
+__all__ = ["register"]
+
+log = logging.getLogger("orderledger.demo")
+
+PAIR = "BTC-USD"
+SIMULATOR_START_S = 20.0
+INCIDENT_S = 15.0
+SETTLE_S = 10.0
+REFUSE_MS = 1_000
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "demo",
+        help="watch a live process trade on a simulated venue, survive faults, and end with matching books",
+        description="Start a simulated Hyperliquid and the live process with the sample strategy; lose an "
+        "answer, drop the sockets during a fill, deliver a fill twice; then compare the ledger with the "
+        "venue. Exit code 0 only if nothing differs.",
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=20, metavar="N", help="how long to trade (default: 20)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of the market and the faults")
+    parser.add_argument(
+        "--dir", type=Path, metavar="DIR", help="where to leave the files (default: a new ./demo-... folder)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end, nothing else")
+    parser.set_defaults(run=_run)
+
+
+def _seconds(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 5 <= number <= 86_400:
+        raise argparse.ArgumentTypeError("a whole number of seconds from 5 to 86400")
+    return number
+
+
+def _run(options: argparse.Namespace) -> int:
+    directory: Path = options.dir or Path(f"demo-{options.seed}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    if directory.is_dir() and any(directory.iterdir()):
+        raise CommandError(
+            f"{directory} is not empty: a demo begins with a new ledger. Give another --dir.", ExitCode.USAGE
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"Cannot make the folder {directory}: {error.strerror}.", ExitCode.USAGE) from None
+    return run_loop(_Demo(directory, options.seconds, options.seed, as_json=options.json).run())
+
+
+class _Incident(msgspec.Struct):
+    """One thing that goes wrong on purpose, and what became of it."""
+
+    name: str
+    happened: bool = False
+    survived: bool = False
+    story: str = ""
+
+
+class _Watch(OrderEventListener):
+    """Remembers what the table and the incidents ask about."""
+
+    def __init__(self) -> None:
+        self.recent: list[Committed] = []
+        self.unknown: list[str] = []
+        self.filled: dict[str, int] = {}
+
+    def on_order_update(self, committed: Committed) -> None:
+        event = committed.event
+        self.recent = [*self.recent[-7:], committed]
+        if isinstance(event, OrderSubmitUnknown):
+            self.unknown.append(event.originator_id)
+        elif isinstance(event, OrderFilled):
+            self.filled[event.originator_id] = self.filled.get(event.originator_id, 0) + 1
+
+
+class _Demo:
+    def __init__(self, directory: Path, seconds: int, seed: int, *, as_json: bool) -> None:
+        self.directory = directory
+        self.seconds = seconds
+        self.seed = seed
+        self.as_json = as_json
+        self.console = Console(stderr=as_json)
+        self.watch = _Watch()
+        self.incidents = [
+            _Incident("answer lost after acceptance"),
+            _Incident("sockets dropped while an order fills"),
+            _Incident("fill delivered twice"),
+        ]
+
+    # -- the run -------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        began = time.monotonic()
+        async with self._simulator() as venue, aiohttp.ClientSession() as session:
+            self.venue = venue
+            self.session = session
+            account = venue["accounts"][0]
+            self.account: str = account["address"]
+            config = self._config(venue["http"])
+            key = Secret(account["private_key"].removeprefix("0x"))
+            set_up_logs(config.log, [key])
+            strategy = MarketMakingSample(**_strategy_params())
+            process = LiveProcess(config, key, strategy, network=network_of(config))
+            self._say(f"simulated venue at {venue['http']}, seed {self.seed}; files in {self.directory}/")
+            await process.start()
+            process.connector.add_listener(self.watch)
+            stopped = False
+            try:
+                await self._trade(process)
+                differences = await self._settle(process, strategy)
+                report = self._report(process, began)
+                clean = await process.stop()
+                stopped = True
+                # Once more with everything closed: what is on the disk is what counts.
+                differences = await self._compare(process, report["books_begin_ms"])
+            finally:
+                if not stopped:
+                    await process.stop()
+        report["differences"] = msgspec.to_builtins(differences)
+        report["stopped_cleanly"] = clean
+        self._finish(report, differences)
+        survived = all(incident.survived for incident in self.incidents)
+        return ExitCode.OK if not differences and survived and clean else ExitCode.CHECK_FAILED
+
+    async def _trade(self, process: LiveProcess) -> None:
+        """Trade for the given time, with one incident after another meanwhile."""
+        ends = time.monotonic() + self.seconds
+        incidents = asyncio.ensure_future(self._incidents(process))
+        fault = asyncio.ensure_future(process.run())
+        try:
+            with self._table(process, ends) as refresh:
+                while time.monotonic() < ends or not incidents.done():
+                    done, _ = await asyncio.wait(
+                        (fault, incidents) if not incidents.done() else (fault,), timeout=0.25
+                    )
+                    if fault in done:
+                        fault.result()
+                    refresh()
+            incidents.result()
+        finally:
+            incidents.cancel()
+            fault.cancel()
+            await asyncio.gather(incidents, fault, return_exceptions=True)
+
+    async def _settle(self, process: LiveProcess, strategy: MarketMakingSample) -> list[Difference]:
+        """Stop trading, let every answer arrive, and compare until nothing differs or patience ends."""
+        process.pause_strategy()
+        process.connector.cancel_all()
+        tracker = process.connector.tracker
+        await process.runtime.until(lambda: not tracker.live_count, SETTLE_S)
+        patience = time.monotonic() + SETTLE_S
+        while True:
+            await asyncio.to_thread(process.views.wait_for, process.runtime.last_position, SETTLE_S)
+            differences = await self._compare(process, process.connector.books_begin_ms)
+            if not differences or time.monotonic() > patience:
+                return differences
+            await asyncio.sleep(0.25)
+
+    async def _compare(self, process: LiveProcess, since_ms: int) -> list[Difference]:
+        rules = process.connector.trading_rules
+        return await compare_with_venue(
+            self.venue["http"],
+            self.account,
+            Path(process.config.ledger.effective_views_path),
+            instruments={pair: rule.instrument for pair, rule in rules.items()},
+            since_ms=since_ms,
+        )
+
+    # -- incidents -----------------------------------------------------------------------------------------
+
+    async def _incidents(self, process: LiveProcess) -> None:
+        pause = max(0.5, self.seconds / 8)
+        stories = (self._lose_an_answer, self._drop_the_sockets, self._repeat_a_fill)
+        for incident, story in zip(self.incidents, stories, strict=True):
+            await asyncio.sleep(pause)
+            await story(process, incident)
+            self._say(f"{incident.name}: {incident.story}")
+
+    async def _lose_an_answer(self, process: LiveProcess, incident: _Incident) -> None:
+        await self._fault(kind="answer_lost", action="order", user=self.account)
+        known = len(self.watch.unknown)
+        # The strategy may be content with its quotes: cancelled ones are placed again.
+        process.connector.cancel_all(PAIR)
+        if not await self._until(process, lambda: len(self.watch.unknown) > known):
+            incident.story = "no order was placed in time"
+            return
+        incident.happened = True
+        order_id = self.watch.unknown[known]
+        settled = await self._until(process, lambda: not _outcome_open(process, order_id))
+        order = process.connector.order(order_id)
+        state = "finished long ago" if order is None else order.state
+        incident.survived = settled
+        incident.story = (
+            f"order {order_id} was recorded with an unknown outcome, asked for at the venue, found: {state}"
+            if settled
+            else f"the fate of order {order_id} is still unknown"
+        )
+
+    async def _drop_the_sockets(self, process: LiveProcess, incident: _Incident) -> None:
+        order = await self._resting_order(process)
+        if order is None:
+            incident.story = "no order rested on the book"
+            return
+        reconnects, fills = process.connector.reconnects, self.watch.filled.get(order.client_order_id, 0)
+        await self._fault(kind="refuse_connections", params={"ms": REFUSE_MS})
+        await self._control(op="drop_sockets", user=self.account)
+        filled = await self._fill(order)
+        incident.happened = filled > 0
+        incident.survived = await self._until(
+            process,
+            lambda: (
+                process.connector.ready
+                and process.connector.reconnects > reconnects
+                and self.watch.filled.get(order.client_order_id, 0) > fills
+            ),
+        )
+        incident.story = (
+            f"order {order.client_order_id} filled {filled} at the venue while no socket was open; "
+            + ("found and booked after the reconnect" if incident.survived else "the fill was not found")
+        )
+
+    async def _repeat_a_fill(self, process: LiveProcess, incident: _Incident) -> None:
+        order = await self._resting_order(process)
+        if order is None:
+            incident.story = "no order rested on the book"
+            return
+        connector, fills = process.connector, self.watch.filled.get(order.client_order_id, 0)
+        duplicates = connector.tracker.duplicates_ignored
+        await self._fault(
+            kind="stream_duplicate", channel="userFills", user=self.account, params={"times": 1}
+        )
+        filled = await self._fill(order)
+        incident.happened = filled > 0
+        incident.survived = await self._until(
+            process,
+            lambda: (
+                self.watch.filled.get(order.client_order_id, 0) > fills
+                and connector.tracker.duplicates_ignored > duplicates
+            ),
+        )
+        incident.story = f"the fill of {filled} came more than once and was booked once"
+
+    async def _resting_order(self, process: LiveProcess) -> OrderView | None:
+        """One of the strategy's orders that rests on the book, once there is one."""
+
+        def resting() -> list[OrderView]:
+            return [
+                order
+                for order in process.connector.open_orders(PAIR)
+                if order.state is OrderState.OPEN and process.connector.ready
+            ]
+
+        if not await self._until(process, lambda: bool(resting())):
+            return None
+        return resting()[0]
+
+    async def _fill(self, order: OrderView) -> Decimal:
+        """Have the counterparty take half of an order."""
+        answer = await self._control(
+            op="fill_order", user=self.account, oid=int(order.exchange_order_id or 0), fraction="0.5"
+        )
+        return Decimal(answer.get("filled", "0"))
+
+    async def _until(self, process: LiveProcess, condition: Callable[[], bool]) -> bool:
+        return await process.runtime.until(condition, INCIDENT_S)
+
+    # -- the venue -----------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _simulator(self) -> AsyncIterator[dict[str, Any]]:
+        """The simulator as a process of its own; yields what it printed when it was ready."""
+        errors = (self.directory / "simulator.log").open("wb")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "adapters.cli.main",
+            "sim",
+            "--seed",
+            str(self.seed),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            try:
+                line = await asyncio.wait_for(process.stdout.readline(), SIMULATOR_START_S)
+                ready: dict[str, Any] = json.loads(line)
+            except (TimeoutError, ValueError):
+                raise CommandError(
+                    f"The simulator did not start; see {errors.name}.", ExitCode.UNREACHABLE
+                ) from None
+            yield ready
+        finally:
+            errors.close()
+            if process.returncode is None:
+                process.terminate()
+                try:
+                    await asyncio.wait_for(process.wait(), 5)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+
+    async def _fault(self, **fault: Any) -> None:
+        await self._post("faults", {"add": [fault]})
+
+    async def _control(self, **operation: Any) -> dict[str, Any]:
+        return await self._post("control", operation)
+
+    async def _post(self, endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+        async with self.session.post(self.venue[endpoint], json=body) as response:
+            answer: dict[str, Any] = await response.json()
+            if response.status != 200:
+                log.warning("the simulator refused %s: %s", body, answer)
+            return answer
+
+    def _config(self, http_url: str) -> Config:
+        return Config(
+            venue=VenueSettings(
+                network="simulator",
+                account_address=self.account,
+                trading_pairs=(PAIR,),
+                simulator_url=http_url,
+            ),
+            secrets=SecretSettings(key_env="ORDERLEDGER_DEMO_KEY"),
+            ledger=LedgerSettings(path=str(self.directory / "ledger.db")),
+            strategy=StrategySettings(
+                class_path="adapters.strategies.market_making:MarketMakingSample", params=_strategy_params()
+            ),
+            publisher=PublisherSettings(bind="tcp://127.0.0.1:0"),
+            log=LogSettings(file=str(self.directory / "orderledger.log")),
+            limits=LimitSettings(order_expiry_s=5),
+            shutdown=ShutdownSettings(cancel_open_orders=True),
+        )
+
+    # -- what is shown -------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        log.info("%s", text)
+        if not self.as_json:
+            self.console.print(f"  [dim]{datetime.now(UTC):%H:%M:%S}[/dim]  {text}", highlight=False)
+        elif sys.stderr.isatty():
+            self.console.print(text, highlight=False)
+
+    @contextlib.contextmanager
+    def _table(self, process: LiveProcess, ends: float) -> Any:
+        if self.as_json or not self.console.is_terminal:
+            yield lambda: None
+            return
+        with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+            yield lambda: live.update(self._picture(process, ends))
+
+    def _picture(self, process: LiveProcess, ends: float) -> Table:
+        connector = process.connector
+        status = connector.status()
+        book = connector.order_book(PAIR)
+        position = connector.position(PAIR)
+        ready = "ready" if connector.ready else f"waiting for {', '.join(connector.readiness)}"
+        picture = Table(
+            title=f"Order Ledger demo · {max(0, ends - time.monotonic()):.0f} s left · {ready}", min_width=92
+        )
+        for column in ("position", "event", "order", "state", "filled", "price"):
+            picture.add_column(
+                column, justify="right" if column in ("position", "filled", "price") else "left"
+            )
+        for committed in self.watch.recent:
+            view = committed.view
+            assert view is not None
+            picture.add_row(
+                str(committed.position),
+                committed.event.topic,
+                view.client_order_id[-14:],
+                view.state,
+                f"{decimal_text(view.filled_amount)}/{decimal_text(view.amount)}",
+                decimal_text(view.price),
+            )
+        picture.caption = (
+            f"{PAIR} mid {book.mid_price}   held {decimal_text(position.amount)}   "
+            f"open {status['live_orders']}   events {process.runtime.events_committed}   "
+            f"unknown outcomes resolved {status['unknown_outcomes_resolved']}   "
+            f"reconnects {connector.reconnects}   duplicates ignored {status['duplicates_ignored']}"
+        )
+        return picture
+
+    def _report(self, process: LiveProcess, began: float) -> dict[str, Any]:
+        connector = process.connector
+        status = connector.status()
+        with Views(Path(process.config.ledger.effective_views_path)) as views, views.frozen():
+            orders, fills = views.orders(), views.fills()
+        return {
+            "orders": len(orders),
+            "fills": len(fills),
+            "events": process.runtime.last_position,
+            "inputs": process.runtime.inputs_handled,
+            "unknown_outcomes_resolved": status["unknown_outcomes_resolved"],
+            "reconnects": connector.reconnects,
+            "duplicates_ignored": status["duplicates_ignored"],
+            "differences": [],
+            "incidents": msgspec.to_builtins(self.incidents),
+            "books_begin_ms": connector.books_begin_ms,
+            "seed": self.seed,
+            "seconds": round(time.monotonic() - began, 1),
+            "ledger": process.config.ledger.path,
+            "views": process.config.ledger.effective_views_path,
+            "log": process.config.log.file,
+        }
+
+    def _finish(self, report: dict[str, Any], differences: list[Difference]) -> None:
+        if self.as_json:
+            print(json.dumps(report))
+            return
+        say = self.console.print
+        say()
+        say(
+            f"[bold]{report['orders']} orders, {report['fills']} fills, {report['events']} events[/bold] in "
+            f"{report['seconds']} s; {report['unknown_outcomes_resolved']} unknown outcomes resolved, "
+            f"{report['reconnects']} reconnects, {report['duplicates_ignored']} duplicates ignored.",
+            highlight=False,
+        )
+        for incident in self.incidents:
+            mark = "[green]survived[/green]" if incident.survived else "[red]not survived[/red]"
+            say(f"  {mark}  {incident.name}", highlight=False)
+        if differences:
+            say(f"[red]The ledger and the venue differ in {len(differences)} places:[/red]")
+            for difference in differences[:20]:
+                say(
+                    f"  {difference.what} {difference.key}: ledger {difference.ledger}, "
+                    f"venue {difference.venue}",
+                    highlight=False,
+                )
+        else:
+            say("[green]The books match the venue: open orders, every fill, fees and positions.[/green]")
+        ledger = report["ledger"]
+        say("\nFiles", highlight=False)
+        for name, what in (
+            ("ledger", "every event"),
+            ("views", "tables for SQL"),
+            ("log", "the process's log"),
+        ):
+            say(f"  {report[name]}  ({what})", highlight=False, soft_wrap=True)
+        say("\nNext", highlight=False)
+        example = self.watch.unknown[0] if self.watch.unknown else "ORDER"
+        for command in (
+            f"orderledger orders --ledger {ledger}",
+            f"orderledger positions --ledger {ledger}",
+            f"orderledger history {example} --ledger {ledger}",
+        ):
+            say(f"  {command}", highlight=False, soft_wrap=True)
+
+
+def _strategy_params() -> dict[str, Any]:
+    return {
+        "trading_pair": PAIR,
+        "order_amount": Decimal("0.01"),
+        "spread_bps": Decimal(4),
+        "reprice_bps": Decimal(2),
+        "max_position": Decimal("0.05"),
+        "refresh_interval_s": Decimal("0.5"),
+    }
+
+
+def _outcome_open(process: LiveProcess, order_id: str) -> bool:
+    order = process.connector.order(order_id)
+    return order is not None and order.outcome_unknown
