@@ -1,0 +1,69 @@
+"""Read models: what the ledger's events come to, in plain SQLite tables that are always ready to be asked.
+
+`ProjectionRunner` keeps them up to date in a live process, `catch_up` and `rebuild` do so once, `Views`
+answers questions with typed rows.
+"""
+
+from projections.building import OnProgress, catch_up, rebuild
+from projections.canonical import views_digest
+from projections.errors import (
+    AmbiguousOrderError,
+    DamagedViewsError,
+    NewerViewsError,
+    NotViewsError,
+    OrderNotInViewsError,
+    OtherLedgerError,
+    ViewsBusyError,
+    ViewsError,
+    ViewsMissingError,
+    ViewsUnavailableError,
+)
+from projections.event_source import (
+    EventSource,
+    EventSubscription,
+    OnUnreadable,
+    PositionedEvent,
+    UnreadableEvent,
+)
+from projections.queries import (
+    FillRow,
+    OrderHistory,
+    OrderRow,
+    ParkedRow,
+    PositionRow,
+    TimelineRow,
+    Views,
+)
+from projections.runner import ProjectionRunner
+from projections.views_file import views_path_for
+
+__all__ = [
+    "AmbiguousOrderError",
+    "DamagedViewsError",
+    "EventSource",
+    "EventSubscription",
+    "FillRow",
+    "NewerViewsError",
+    "NotViewsError",
+    "OnProgress",
+    "OnUnreadable",
+    "OrderHistory",
+    "OrderNotInViewsError",
+    "OrderRow",
+    "OtherLedgerError",
+    "ParkedRow",
+    "PositionRow",
+    "PositionedEvent",
+    "ProjectionRunner",
+    "TimelineRow",
+    "UnreadableEvent",
+    "Views",
+    "ViewsBusyError",
+    "ViewsError",
+    "ViewsMissingError",
+    "ViewsUnavailableError",
+    "catch_up",
+    "rebuild",
+    "views_digest",
+    "views_path_for",
+]

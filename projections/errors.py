@@ -1,0 +1,122 @@
+"""What can go wrong with the views, as types. None of it can harm the ledger: views are made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from domain.errors import LedgerError
+
+__all__ = [
+    "AmbiguousOrderError",
+    "DamagedViewsError",
+    "NewerViewsError",
+    "NotViewsError",
+    "OrderNotInViewsError",
+    "OtherLedgerError",
+    "UnfoldableEventError",
+    "ViewsBusyError",
+    "ViewsError",
+    "ViewsMissingError",
+    "ViewsUnavailableError",
+]
+
+
+class ViewsError(LedgerError):
+    """Base of every error of a views file."""
+
+
+class ViewsBusyError(ViewsError):
+    """Another process keeps these views up to date."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        by = f" (process {owner})" if owner else ""
+        super().__init__(
+            f"The views {path} are kept by another process{by}; read them, or stop that process first."
+        )
+
+
+class ViewsMissingError(ViewsError):
+    """There is no views file, or nothing has been written into it yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"There are no views at {path} yet; they are built from the ledger.")
+
+
+class NotViewsError(ViewsError):
+    """The file holds something else, or is too damaged to be recognised."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path} is not a views file ({why}). It is left as it is: move it away, or delete it, "
+            "and the views are built again from the ledger."
+        )
+
+
+class DamagedViewsError(ViewsError):
+    """The file was a views file and cannot be read as it was written."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"The views {path} are damaged ({why}). The ledger is not: the views are built again from it "
+            "by whoever next brings them up to date."
+        )
+
+
+class ViewsUnavailableError(ViewsError):
+    """The disk or the file system refused: full, read-only, locked."""
+
+
+class NewerViewsError(ViewsError):
+    """The views were written by a newer version of this program."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            f"The views {path} have format {found}, this program knows {known}: upgrade it, or delete the "
+            "file to have the views built again from the ledger."
+        )
+
+
+class OtherLedgerError(ViewsError):
+    """The views were made from another ledger."""
+
+    def __init__(self, path: Path, found: str, expected: str) -> None:
+        super().__init__(
+            f"The views {path} belong to the ledger {found}, not to {expected}: give each ledger its own "
+            "views file, or delete this one to have it built again."
+        )
+
+
+class UnfoldableEventError(ViewsError):
+    """An event that a view cannot take. `reason` is the same text in every run."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    @classmethod
+    def of(cls, error: Exception) -> UnfoldableEventError:
+        """What a fold raised, as the reason of its event; lack of memory is nobody's fault and goes on."""
+        if isinstance(error, MemoryError):
+            raise error
+        if isinstance(error, cls):
+            return error
+        return cls(f"{type(error).__name__}: {error}")
+
+
+class OrderNotInViewsError(ViewsError, LookupError):
+    """No order has this client id, exchange id, or prefix of either."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"No order has the client id or exchange id {key!r}, or one that begins with it.")
+        self.key = key
+
+
+class AmbiguousOrderError(ViewsError, LookupError):
+    """More than one order fits. `candidates` are client order ids; `more` says that the list was cut."""
+
+    def __init__(self, key: str, candidates: tuple[str, ...], more: bool) -> None:
+        listed = ", ".join(candidates) + (", …" if more else "")
+        super().__init__(f"{key!r} fits more than one order: {listed}. Give more of the id.")
+        self.key = key
+        self.candidates = candidates
+        self.more = more

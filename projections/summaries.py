@@ -1,0 +1,241 @@
+"""One line of plain language per event: what a trader reads in a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from domain.enums import Liquidity, TimeInForce
+from domain.events import (
+    AccountFillBooked,
+    AccountFundingBooked,
+    AccountLedgerUpdateBooked,
+    AccountLeverageChanged,
+    AccountLiquidationNoticed,
+    AccountMessageKept,
+    AccountOpened,
+    AccountPositionAsserted,
+    Fill,
+    LedgerEvent,
+    OrderAcknowledged,
+    OrderAmended,
+    OrderAmendRefused,
+    OrderAmendRequested,
+    OrderAmendUnknown,
+    OrderCancelled,
+    OrderCancelRefused,
+    OrderCancelRequested,
+    OrderCancelUnknown,
+    OrderCreated,
+    OrderExpired,
+    OrderFailed,
+    OrderFilled,
+    OrderNotFound,
+    OrderObserved,
+    OrderReportedFilled,
+    OrderSubmitted,
+    OrderSubmitUnknown,
+    OrderTriggered,
+)
+from domain.money import decimal_text
+
+__all__ = ["summarise"]
+
+
+def summarise(event: LedgerEvent) -> str:
+    """What the event says, without the order around it. Never fails: an absurd event gives its topic."""
+    try:
+        return _DESCRIBE[type(event)](event)
+    except (ArithmeticError, LookupError, ValueError):
+        return event.topic
+
+
+def _because(reason_code: str, reason: str) -> str:
+    if not reason:
+        return reason_code
+    return f"{reason_code}: {reason}" if reason_code else reason
+
+
+def _as(exchange_order_id: str | None) -> str:
+    return f" as {exchange_order_id}" if exchange_order_id else ""
+
+
+def _fill(fill: Fill) -> str:
+    role = "" if fill.liquidity is Liquidity.UNKNOWN else f" as {fill.liquidity}"
+    charge = "rebate" if fill.fee < 0 else "fee"
+    return (
+        f"{fill.trade_type} {decimal_text(fill.amount)} at {decimal_text(fill.price)}{role}, "
+        f"{charge} {decimal_text(fill.fee.copy_abs())} {fill.fee_token}"
+    )
+
+
+def _created(event: OrderCreated) -> str:
+    text = f"{event.trade_type} {decimal_text(event.amount)} {event.trading_pair}, {event.order_type}"
+    text += f" at {decimal_text(event.price)}"
+    if event.trigger_price is not None:
+        text += f", trigger {decimal_text(event.trigger_price)}"
+    if event.time_in_force is not TimeInForce.GTC:
+        text += f", {event.time_in_force}"
+    if event.position_action != "nil":
+        text += f", {event.position_action}"
+    asked = []
+    if event.requested_amount is not None:
+        asked.append(f"amount {decimal_text(event.requested_amount)}")
+    if event.requested_price is not None:
+        asked.append(f"price {decimal_text(event.requested_price)}")
+    if asked:
+        text += f" (asked for {', '.join(asked)})"
+    return f"found at the venue, placed elsewhere: {text}" if event.external else f"intended: {text}"
+
+
+def _submitted(event: OrderSubmitted) -> str:
+    return f"about to be sent (attempt {event.attempt}, nonce {event.nonce})"
+
+
+def _submit_unknown(event: OrderSubmitUnknown) -> str:
+    return f"outcome of the submit unknown ({_because(event.reason_code, event.reason)})"
+
+
+def _acknowledged(event: OrderAcknowledged) -> str:
+    return f"acknowledged by the venue{_as(event.exchange_order_id)}"
+
+
+def _filled(event: OrderFilled) -> str:
+    return f"filled: {_fill(event.fill)}"
+
+
+def _reported_filled(event: OrderReportedFilled) -> str:
+    return "the venue calls it filled"
+
+
+def _triggered(event: OrderTriggered) -> str:
+    return f"trigger price reached, live{_as(event.exchange_order_id)}"
+
+
+def _cancel_requested(event: OrderCancelRequested) -> str:
+    why = f" ({event.reason_code})" if event.reason_code else ""
+    return f"cancel about to be sent{why}"
+
+
+def _cancel_unknown(event: OrderCancelUnknown) -> str:
+    return f"outcome of the cancel unknown ({_because(event.reason_code, event.reason)})"
+
+
+def _cancel_refused(event: OrderCancelRefused) -> str:
+    return f"cancel refused ({_because(event.reason_code, event.reason)})"
+
+
+def _terms(amount: Decimal, price: Decimal) -> str:
+    return f"{decimal_text(amount)} at {decimal_text(price)}"
+
+
+def _amend_requested(event: OrderAmendRequested) -> str:
+    return f"amend to {_terms(event.amount, event.price)} about to be sent"
+
+
+def _amend_unknown(event: OrderAmendUnknown) -> str:
+    return f"outcome of the amend unknown ({_because(event.reason_code, event.reason)})"
+
+
+def _amended(event: OrderAmended) -> str:
+    return f"amended: works {_terms(event.leg_amount, event.price)}{_as(event.exchange_order_id)}"
+
+
+def _amend_refused(event: OrderAmendRefused) -> str:
+    return f"amend refused ({_because(event.reason_code, event.reason)})"
+
+
+def _cancelled(event: OrderCancelled) -> str:
+    return f"cancelled ({_because(event.reason_code, event.reason)})"
+
+
+def _failed(event: OrderFailed) -> str:
+    return f"failed ({_because(event.reason_code, event.reason)})"
+
+
+def _expired(event: OrderExpired) -> str:
+    return f"expired ({_because(event.reason_code, event.reason)})"
+
+
+def _not_found(event: OrderNotFound) -> str:
+    times = "once" if event.count == 1 else f"{event.count} times in a row"
+    return f"the venue does not know it ({times})"
+
+
+def _observed(event: OrderObserved) -> str:
+    leg = f" for {event.exchange_order_id}" if event.exchange_order_id else ""
+    status = f" {event.status}" if event.status else ""
+    because = _because(event.reason_code, event.reason)
+    return f"observed{status}{leg}, kept for audit: {event.why}" + (f" ({because})" if because else "")
+
+
+def _opened(event: AccountOpened) -> str:
+    signer = f", signed for by {event.signer}" if event.signer else ""
+    return f"the ledger keeps this account ({event.network}{signer})"
+
+
+def _account_fill(event: AccountFillBooked) -> str:
+    kind = "liquidation" if event.fill.liquidation else "fill without an order of ours"
+    return f"{kind}: {event.fill.trading_pair} {_fill(event.fill)}"
+
+
+def _funding(event: AccountFundingBooked) -> str:
+    verb = "paid" if event.amount < 0 else "received"
+    return (
+        f"funding {verb}: {decimal_text(event.amount.copy_abs())} {event.token} on {event.trading_pair} "
+        f"(position {decimal_text(event.position_size)}, rate {decimal_text(event.rate)})"
+    )
+
+
+def _transfer(event: AccountLedgerUpdateBooked) -> str:
+    amount = "" if event.amount is None else f" {decimal_text(event.amount)} {event.token}".rstrip()
+    return f"{event.kind}{amount}"
+
+
+def _leverage(event: AccountLeverageChanged) -> str:
+    return f"leverage of {event.trading_pair}: {event.leverage}x {'cross' if event.is_cross else 'isolated'}"
+
+
+def _position_asserted(event: AccountPositionAsserted) -> str:
+    entry = "" if event.entry_price is None else f", entry {decimal_text(event.entry_price)}"
+    kind = "opening balance" if event.opening else "the venue states the position"
+    return f"{kind}: {decimal_text(event.amount)} {event.trading_pair}{entry}"
+
+
+def _liquidation(event: AccountLiquidationNoticed) -> str:
+    return "the venue liquidates the account"
+
+
+def _message_kept(event: AccountMessageKept) -> str:
+    return f"a venue message was not understood and is kept: {event.why}"
+
+
+_DESCRIBE: dict[type[LedgerEvent], Callable[..., str]] = {
+    OrderCreated: _created,
+    OrderSubmitted: _submitted,
+    OrderSubmitUnknown: _submit_unknown,
+    OrderAcknowledged: _acknowledged,
+    OrderFilled: _filled,
+    OrderReportedFilled: _reported_filled,
+    OrderTriggered: _triggered,
+    OrderCancelRequested: _cancel_requested,
+    OrderCancelUnknown: _cancel_unknown,
+    OrderCancelRefused: _cancel_refused,
+    OrderAmendRequested: _amend_requested,
+    OrderAmendUnknown: _amend_unknown,
+    OrderAmended: _amended,
+    OrderAmendRefused: _amend_refused,
+    OrderCancelled: _cancelled,
+    OrderFailed: _failed,
+    OrderExpired: _expired,
+    OrderNotFound: _not_found,
+    OrderObserved: _observed,
+    AccountOpened: _opened,
+    AccountFillBooked: _account_fill,
+    AccountFundingBooked: _funding,
+    AccountLedgerUpdateBooked: _transfer,
+    AccountLeverageChanged: _leverage,
+    AccountPositionAsserted: _position_asserted,
+    AccountLiquidationNoticed: _liquidation,
+    AccountMessageKept: _message_kept,
+}

@@ -1,0 +1,299 @@
+"""The tables of the views: their columns, keys and indexes, and the statements that write them.
+
+Numbers are canonical decimal texts (`domain.money.decimal_text`), times are integers in the unit that ends
+their name, flags are 0 or 1, and fees are a JSON object of token to decimal text. Nothing is a float.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "ACCOUNT_EVENTS",
+    "FILLS",
+    "FUNDING",
+    "OPEN_ORDERS_VIEW",
+    "ORDERS",
+    "ORDER_KEYS",
+    "ORDER_TIMELINE",
+    "PARKED",
+    "POSITIONS",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Table",
+]
+
+SCHEMA_VERSION = 1
+"""Raised with every change of a table or of what a fold writes into it; older views are then built again."""
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One table. A row is a tuple in the order of `columns`; its text and integer types are given there.
+
+    Rows of a table with `changing` columns are written again under the same `key`, and only those columns
+    change; of any other table rows are inserted once. `unique` guards the folds' own promises. `indexes`
+    serve the queries and are made last when many rows are loaded at once: name, then columns, with
+    ` WHERE …` for a partial one.
+    """
+
+    name: str
+    columns: dict[str, type[str] | type[int]]
+    nullable: frozenset[str] = frozenset()
+    key: tuple[str, ...]
+    changing: tuple[str, ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[tuple[str, str], ...] = ()
+
+    def write_statement(self, rows: int = 1) -> str:
+        """The statement that writes this many rows."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        statement = f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES {', '.join([row] * rows)}"
+        if self.changing:
+            sets = ", ".join(f"{column} = excluded.{column}" for column in self.changing)
+            statement += f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets}"
+        return statement
+
+
+ORDERS = Table(
+    name="orders",
+    columns={
+        "created_position": int,
+        "client_order_id": str,
+        "exchange_order_id": str,
+        "venue_order_key": str,
+        "venue": str,
+        "account": str,
+        "trading_pair": str,
+        "instrument": str,
+        "order_type": str,
+        "trade_type": str,
+        "position_action": str,
+        "time_in_force": str,
+        "price": str,
+        "trigger_price": str,
+        "amount": str,
+        "filled_amount": str,
+        "average_fill_price": str,
+        "remaining_amount": str,
+        "missing_fill_amount": str,
+        "fees": str,
+        "state": str,
+        "done": int,
+        "outcome_unknown": int,
+        "triggered": int,
+        "reason_code": str,
+        "reason": str,
+        "tag": str,
+        "parent_id": str,
+        "external": int,
+        "reference_price": str,
+        "created_at_ns": int,
+        "updated_at_ns": int,
+        "version": int,
+        "last_position": int,
+    },
+    nullable=frozenset(
+        {"exchange_order_id", "trigger_price", "average_fill_price", "parent_id", "reference_price"}
+    ),
+    key=("created_position",),
+    changing=(
+        "exchange_order_id",
+        "price",
+        "amount",
+        "filled_amount",
+        "average_fill_price",
+        "remaining_amount",
+        "missing_fill_amount",
+        "fees",
+        "state",
+        "done",
+        "outcome_unknown",
+        "triggered",
+        "reason_code",
+        "reason",
+        "updated_at_ns",
+        "version",
+        "last_position",
+    ),
+    unique=(("client_order_id",),),
+    indexes=(
+        ("orders_live", "created_position, trading_pair WHERE done = 0"),
+        ("orders_by_pair", "trading_pair, created_position"),
+        ("orders_by_state", "state, created_position"),
+    ),
+)
+"""One row per order, as it stands at the views' position."""
+
+OPEN_ORDERS_VIEW = "CREATE VIEW open_orders AS SELECT * FROM orders WHERE done = 0"
+"""Every order that is not done, those with an unknown outcome included; a partial index holds just these."""
+
+ORDER_KEYS = Table(
+    name="order_keys",
+    columns={"key": str, "client_order_id": str, "kind": str},
+    key=("key", "client_order_id"),
+    changing=("kind",),
+)
+"""The ids an order can be found by besides its client id: all its exchange ids, and the venue's order key."""
+
+FILLS = Table(
+    name="fills",
+    columns={
+        "position": int,
+        "venue": str,
+        "account": str,
+        "fill_key": str,
+        "trade_id": str,
+        "client_order_id": str,
+        "exchange_order_id": str,
+        "trading_pair": str,
+        "trade_type": str,
+        "price": str,
+        "amount": str,
+        "fee": str,
+        "fee_token": str,
+        "builder_fee": str,
+        "liquidity": str,
+        "closed_pnl": str,
+        "start_position": str,
+        "direction": str,
+        "liquidation": int,
+        "transaction_hash": str,
+        "exchange_time_ms": int,
+        "recorded_at_ns": int,
+        "source": str,
+    },
+    nullable=frozenset({"client_order_id", "builder_fee", "closed_pnl", "start_position"}),
+    key=("position",),
+    unique=(("fill_key", "account", "venue"),),
+    indexes=(("fills_by_order", "client_order_id, position"), ("fills_by_pair", "trading_pair, position")),
+)
+"""One row per fill key. `client_order_id` is NULL for one that belongs to no order (liquidation, settlement).
+
+`closed_pnl` and `start_position` are the venue's own figures, kept for checking.
+"""
+
+POSITIONS = Table(
+    name="positions",
+    columns={
+        "venue": str,
+        "account": str,
+        "trading_pair": str,
+        "amount": str,
+        "average_entry": str,
+        "realised_pnl": str,
+        "fees": str,
+        "funding": str,
+        "volume": str,
+        "leverage": int,
+        "is_cross": int,
+        "entry_cost": str,
+        "entry_amount": str,
+        "unpriced_amount": str,
+        "updated_at_ns": int,
+        "last_position": int,
+    },
+    nullable=frozenset({"average_entry", "leverage", "entry_cost"}),
+    key=("venue", "account", "trading_pair"),
+    changing=(
+        "amount",
+        "average_entry",
+        "realised_pnl",
+        "fees",
+        "funding",
+        "volume",
+        "leverage",
+        "is_cross",
+        "entry_cost",
+        "entry_amount",
+        "unpriced_amount",
+        "updated_at_ns",
+        "last_position",
+    ),
+)
+"""One row per market of an account, with all that a `domain.position.Position` keeps, to resume from."""
+
+FUNDING = Table(
+    name="funding",
+    columns={
+        "position": int,
+        "venue": str,
+        "account": str,
+        "trading_pair": str,
+        "funding_key": str,
+        "amount": str,
+        "token": str,
+        "rate": str,
+        "position_size": str,
+        "exchange_time_ms": int,
+        "recorded_at_ns": int,
+        "source": str,
+    },
+    nullable=frozenset({"exchange_time_ms"}),
+    key=("position",),
+    unique=(("funding_key", "account", "venue"),),
+    indexes=(("funding_by_pair", "trading_pair, position"),),
+)
+"""One row per funding payment; `amount` is the signed cash effect (negative: paid)."""
+
+ORDER_TIMELINE = Table(
+    name="order_timeline",
+    columns={
+        "position": int,
+        "client_order_id": str,
+        "version": int,
+        "topic": str,
+        "recorded_at_ns": int,
+        "exchange_time_ms": int,
+        "source": str,
+        "causation": str,
+        "correlation_id": str,
+        "summary": str,
+        "state": str,
+    },
+    nullable=frozenset({"exchange_time_ms", "state"}),
+    key=("position",),
+    indexes=(("order_timeline_by_order", "client_order_id, version"),),
+)
+"""One row per event of an order. `state` is the order's state after it; NULL once the order is parked."""
+
+ACCOUNT_EVENTS = Table(
+    name="account_events",
+    columns={
+        "position": int,
+        "originator_id": str,
+        "version": int,
+        "topic": str,
+        "venue": str,
+        "account": str,
+        "trading_pair": str,
+        "recorded_at_ns": int,
+        "exchange_time_ms": int,
+        "source": str,
+        "causation": str,
+        "correlation_id": str,
+        "summary": str,
+        "detail": str,
+    },
+    nullable=frozenset({"exchange_time_ms", "trading_pair"}),
+    key=("position",),
+    indexes=(("account_events_by_topic", "topic, position"),),
+)
+"""One row per event of an account. `detail` is the venue's own record where the event carries one."""
+
+PARKED = Table(
+    name="parked",
+    columns={"position": int, "view": str, "aggregate": str, "reason": str},
+    key=("position", "view"),
+)
+"""Events that a view could not take, and why. A parked order stays as it was before that event."""
+
+TABLES: tuple[Table, ...] = (
+    ORDERS,
+    ORDER_KEYS,
+    FILLS,
+    POSITIONS,
+    FUNDING,
+    ORDER_TIMELINE,
+    ACCOUNT_EVENTS,
+    PARKED,
+)

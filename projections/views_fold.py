@@ -1,0 +1,206 @@
+"""All views as one pure fold: events in log order go in, the rows they change come out.
+
+Every view takes each event on its own. What one of them cannot take is parked for that view alone: an order
+that stops folding still has its fills booked and its position moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+from domain.events import (
+    AccountEvent,
+    AccountFillBooked,
+    AccountFundingBooked,
+    LedgerEvent,
+    OrderEvent,
+    OrderFilled,
+)
+from projections.errors import UnfoldableEventError
+from projections.event_rows import account_event_row, fill_row, funding_row, timeline_row
+from projections.event_source import PositionedEvent, UnreadableEvent
+from projections.order_fold import DONE_ORDERS_KEPT, EventsOf, OrderFold, Row
+from projections.position_fold import MOVES_POSITION, PositionFold
+from projections.tables import (
+    ACCOUNT_EVENTS,
+    FILLS,
+    FUNDING,
+    ORDER_KEYS,
+    ORDER_TIMELINE,
+    ORDERS,
+    PARKED,
+    POSITIONS,
+    Table,
+)
+
+__all__ = ["ALL_VIEWS", "ChangedRows", "FoldedViews", "ViewsFold"]
+
+ALL_VIEWS = "all"
+"""In `parked.view`: an event that could not be read at all."""
+
+BookedKey = tuple[str, str, str]
+"""Key, account, venue: what makes a fill or a funding payment one and the same."""
+
+
+class FoldedViews(Protocol):
+    """What the views hold from earlier batches, as far as folding on needs it."""
+
+    def created_position(self, client_order_id: str) -> int | None:
+        """The position of the first event of an order, by its row; None when it has no row."""
+
+    def parked_orders(self) -> Iterable[str]:
+        """The orders that take no more events."""
+
+    def position_rows(self) -> Iterable[Row]:
+        """All rows of `positions`."""
+
+    def booked(self, table: Table, keys: Collection[BookedKey]) -> set[BookedKey]:
+        """Those of the keys that `fills` or `funding` already holds."""
+
+
+class ChangedRows:
+    """What a batch changed: for each table its rows, and the position the views then stand at."""
+
+    __slots__ = ("position", "rows")
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.rows: list[tuple[Table, list[Row]]] = []
+
+
+class ViewsFold:
+    """The state of every view's fold, from one position of the log to the next."""
+
+    def __init__(
+        self,
+        views: FoldedViews,
+        events_of: EventsOf,
+        position: int,
+        *,
+        done_orders_kept: int = DONE_ORDERS_KEPT,
+    ) -> None:
+        self.position = position
+        """The last position folded in. The views stand there too, whenever the next batch is folded."""
+        self._views = views
+        self._orders = OrderFold(
+            events_of,
+            views.created_position,
+            parked=views.parked_orders(),
+            done_orders_kept=done_orders_kept,
+        )
+        self._positions = PositionFold(views.position_rows())
+        self._fills: list[Row] = []
+        self._funding: list[Row] = []
+        self._timeline: list[Row] = []
+        self._account_events: list[Row] = []
+        self._parked: list[Row] = []
+        self._booked_fills: set[BookedKey] = set()
+        self._booked_funding: set[BookedKey] = set()
+
+    @property
+    def orders_in_memory(self) -> int:
+        return len(self._orders)
+
+    def fold(
+        self, batch: Sequence[PositionedEvent], unreadable: Sequence[UnreadableEvent] = ()
+    ) -> ChangedRows:
+        """Fold in what follows: events, and those among them that could not be read."""
+        self._look_up_keys(batch)
+        lost = sorted(unreadable, key=_position_of)
+        for position, event in batch:
+            while lost and _position_of(lost[0]) < position:
+                self._park_unreadable(lost.pop(0))
+            self._advance(position)
+            self._fold_one(position, event)
+        for remaining in lost:
+            self._park_unreadable(remaining)
+        return self._changed_rows()
+
+    def _fold_one(self, position: int, event: LedgerEvent) -> None:
+        if isinstance(event, OrderEvent):
+            state = None
+            try:
+                state = self._orders.apply(position, event)
+            except UnfoldableEventError as error:
+                self._park(position, ORDERS.name, event.originator_id, error)
+            self._timeline.append(timeline_row(position, event, state))
+            if type(event) is OrderFilled:
+                self._book(position, event)
+        elif isinstance(event, AccountEvent):
+            self._account_events.append(account_event_row(position, event))
+            if type(event) in MOVES_POSITION:
+                self._book(position, event)
+
+    def _book(self, position: int, event: LedgerEvent) -> None:
+        """Fills and funding once per key, then what they and the rest do to a position."""
+        view = POSITIONS.name
+        try:
+            if isinstance(event, OrderFilled | AccountFillBooked):
+                view = FILLS.name
+                row = fill_row(position, event)
+                _take(self._booked_fills, event.fill.fill_key, event)
+                self._fills.append(row)
+            elif isinstance(event, AccountFundingBooked):
+                view = FUNDING.name
+                row = funding_row(position, event)
+                _take(self._booked_funding, event.funding_key, event)
+                self._funding.append(row)
+            view = POSITIONS.name
+            self._positions.apply(position, event)
+        except Exception as error:
+            self._park(position, view, event.originator_id, UnfoldableEventError.of(error))
+
+    def _look_up_keys(self, batch: Sequence[PositionedEvent]) -> None:
+        """Learn in one look which keys of the batch the views hold from before it."""
+        fills: set[BookedKey] = set()
+        funding: set[BookedKey] = set()
+        for _, event in batch:
+            kind = type(event)
+            if kind is OrderFilled or kind is AccountFillBooked:
+                fills.add((event.fill.fill_key, event.account, event.venue))  # type: ignore[attr-defined]
+            elif kind is AccountFundingBooked:
+                funding.add((event.funding_key, event.account, event.venue))  # type: ignore[attr-defined]
+        self._booked_fills = self._views.booked(FILLS, fills) if fills else set()
+        self._booked_funding = self._views.booked(FUNDING, funding) if funding else set()
+
+    def _park_unreadable(self, unreadable: UnreadableEvent) -> None:
+        position = _position_of(unreadable)
+        self._advance(position)
+        self._orders.park(unreadable.originator_id)
+        self._parked.append((position, ALL_VIEWS, unreadable.originator_id, str(unreadable)))
+
+    def _park(self, position: int, view: str, aggregate: str, error: UnfoldableEventError) -> None:
+        self._parked.append((position, view, aggregate, error.reason))
+
+    def _advance(self, position: int) -> None:
+        assert position > self.position, f"position {position} after {self.position}: the log goes forward"
+        self.position = position
+
+    def _changed_rows(self) -> ChangedRows:
+        orders, order_keys = self._orders.take_rows()
+        changed = ChangedRows(self.position)
+        changed.rows = [
+            (ORDERS, orders),
+            (ORDER_KEYS, order_keys),
+            (FILLS, self._fills),
+            (POSITIONS, self._positions.take_rows()),
+            (FUNDING, self._funding),
+            (ORDER_TIMELINE, self._timeline),
+            (ACCOUNT_EVENTS, self._account_events),
+            (PARKED, self._parked),
+        ]
+        self._fills, self._funding, self._timeline, self._account_events, self._parked = [], [], [], [], []
+        return changed
+
+
+def _take(booked: set[BookedKey], key: str, event: LedgerEvent) -> None:
+    identity = (key, event.account, event.venue)
+    if identity in booked:
+        raise UnfoldableEventError(f"{key!r} is booked already, at an earlier position")
+    booked.add(identity)
+
+
+def _position_of(unreadable: UnreadableEvent) -> int:
+    assert unreadable.position is not None, "an event read from the log has its position"
+    return unreadable.position
