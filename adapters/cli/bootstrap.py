@@ -313,10 +313,11 @@ def _auth(key: Secret | None, *, is_mainnet: bool) -> HyperliquidAuth | None:
 
 
 def _log_committed(news: Sequence[Committed]) -> None:
+    if not log.isEnabledFor(logging.INFO):
+        return
     for committed in news:
-        event = committed.event
-        log.info(
-            "%s",
-            event.topic,
-            extra={"position": committed.position, "client_order_id": event.originator_id},
-        )
+        context: dict[str, Any] = {"position": committed.position}
+        if committed.view is not None:
+            context["client_order_id"] = committed.event.originator_id
+            context["state"] = str(committed.view.state)
+        log.info("%s", committed.event.topic, extra=context)

@@ -43,12 +43,13 @@ from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.logs import set_up_logs
 from adapters.cli.run import network_of, run_loop
 from adapters.cli.secrets import Secret
+from adapters.hyperliquid.client_ids import cloid_for
 from adapters.strategies.market_making import MarketMakingSample
 from domain.enums import OrderState
 from domain.events import OrderFilled, OrderSubmitUnknown
 from domain.in_flight_order import OrderView
 from domain.listeners import Committed, OrderEventListener
-from domain.money import decimal_text
+from domain.money import MONEY, decimal_text
 from projections import Views
 
 __all__ = ["register"]
@@ -56,6 +57,7 @@ __all__ = ["register"]
 log = logging.getLogger("orderledger.demo")
 
 PAIR = "BTC-USD"
+ORDER_AMOUNT = Decimal("0.01")
 SIMULATOR_START_S = 20.0
 INCIDENT_S = 15.0
 SETTLE_S = 10.0
@@ -235,22 +237,30 @@ class _Demo:
             self._say(f"{incident.name}: {incident.story}")
 
     async def _lose_an_answer(self, process: LiveProcess, incident: _Incident) -> None:
-        await self._fault(kind="answer_lost", action="order", user=self.account)
-        known = len(self.watch.unknown)
-        # The strategy may be content with its quotes: cancelled ones are placed again.
-        process.connector.cancel_all(PAIR)
-        if not await self._until(process, lambda: len(self.watch.unknown) > known):
-            incident.story = "no order was placed in time"
+        """Neither the answer nor the stream tells of the order: only asking does."""
+        connector = process.connector
+        if not await self._until(process, lambda: connector.ready):
+            incident.story = "the connector was not ready"
             return
-        incident.happened = True
-        order_id = self.watch.unknown[known]
-        settled = await self._until(process, lambda: not _outcome_open(process, order_id))
-        order = process.connector.order(order_id)
-        state = "finished long ago" if order is None else order.state
-        incident.survived = settled
+        order_id = f"answer-lost-{self.seed}"
+        cloid = cloid_for(order_id)
+        await self._fault(kind="answer_lost", action="order", user=self.account, cloid=cloid)
+        await self._fault(kind="stream_lost", channel="orderUpdates", user=self.account, cloid=cloid)
+        mid = connector.order_book(PAIR).mid_price
+        assert mid is not None, "a connector that is ready knows the book"
+        connector.buy(
+            PAIR, ORDER_AMOUNT, MONEY.multiply(mid, Decimal("0.97")), client_order_id=order_id, tag="demo"
+        )
+        incident.happened = await self._until(process, lambda: order_id in self.watch.unknown)
+        if not incident.happened:
+            incident.story = "the answer was not lost"
+            return
+        incident.survived = await self._until(process, lambda: not _outcome_open(process, order_id))
+        order = connector.order(order_id)
+        state = "finished since" if order is None else order.state
         incident.story = (
             f"order {order_id} was recorded with an unknown outcome, asked for at the venue, found: {state}"
-            if settled
+            if incident.survived
             else f"the fate of order {order_id} is still unknown"
         )
 
@@ -305,7 +315,7 @@ class _Demo:
             return [
                 order
                 for order in process.connector.open_orders(PAIR)
-                if order.state is OrderState.OPEN and process.connector.ready
+                if order.state is OrderState.OPEN and order.tag != "demo" and process.connector.ready
             ]
 
         if not await self._until(process, lambda: bool(resting())):
@@ -361,7 +371,7 @@ class _Demo:
                     await process.wait()
 
     async def _fault(self, **fault: Any) -> None:
-        await self._post("faults", {"add": [fault]})
+        await self._post("faults", {"op": "add", "fault": fault})
 
     async def _control(self, **operation: Any) -> dict[str, Any]:
         return await self._post("control", operation)
@@ -397,7 +407,8 @@ class _Demo:
     def _say(self, text: str) -> None:
         log.info("%s", text)
         if not self.as_json:
-            self.console.print(f"  [dim]{datetime.now(UTC):%H:%M:%S}[/dim]  {text}", highlight=False)
+            stamp = f"[dim]{datetime.now(UTC):%H:%M:%S}[/dim]"
+            self.console.print(f"  {stamp}  {text}", highlight=False, soft_wrap=True)
         elif sys.stderr.isatty():
             self.console.print(text, highlight=False)
 
@@ -475,6 +486,7 @@ class _Demo:
             f"{report['seconds']} s; {report['unknown_outcomes_resolved']} unknown outcomes resolved, "
             f"{report['reconnects']} reconnects, {report['duplicates_ignored']} duplicates ignored.",
             highlight=False,
+            soft_wrap=True,
         )
         for incident in self.incidents:
             mark = "[green]survived[/green]" if incident.survived else "[red]not survived[/red]"
@@ -510,7 +522,7 @@ class _Demo:
 def _strategy_params() -> dict[str, Any]:
     return {
         "trading_pair": PAIR,
-        "order_amount": Decimal("0.01"),
+        "order_amount": ORDER_AMOUNT,
         "spread_bps": Decimal(4),
         "reprice_bps": Decimal(2),
         "max_position": Decimal("0.05"),

@@ -229,9 +229,10 @@ class _Transfers(msgspec.Struct, rename="camel"):
 
 
 class _UserEvent(msgspec.Struct, rename="camel"):
+    # A raw member cannot be optional: absent is empty, and null is the text `null`.
     fills: list[msgspec.Raw] | None = None
-    funding: msgspec.Raw | None = None
-    liquidation: msgspec.Raw | None = None
+    funding: msgspec.Raw = msgspec.Raw()
+    liquidation: msgspec.Raw = msgspec.Raw()
     non_user_cancel: list[msgspec.Raw] | None = None
 
 
@@ -296,7 +297,7 @@ class _ClearinghouseState(msgspec.Struct, rename="camel"):
 
 class _OrderStatusAnswer(msgspec.Struct):
     status: str
-    order: msgspec.Raw | None = None
+    order: msgspec.Raw = msgspec.Raw()
 
 
 class _ExchangeStatus(msgspec.Struct):
@@ -380,9 +381,9 @@ class HyperliquidMessages:
         event = _decode(data, _UserEvent)
         if event.fills:
             yield from self._fills(event.fills)
-        if event.funding is not None:
+        if _is_given(event.funding):
             yield from self._each([event.funding], self._funding)
-        if event.liquidation is not None:
+        if _is_given(event.liquidation):
             yield Liquidation(_text(bytes(event.liquidation)))
         if event.non_user_cancel:
             yield from self._each(
@@ -446,7 +447,7 @@ class HyperliquidMessages:
         answer = _decode(body, _OrderStatusAnswer)
         if answer.status == "unknownOid":
             return OrderAsked(None)
-        if answer.status != "order" or answer.order is None:
+        if answer.status != "order" or not _is_given(answer.order):
             raise MessageError(f"orderStatus answered {answer.status!r:.40}")
         item = self._order_update(answer.order)
         assert isinstance(item, OrderUpdate | UnknownStatus)
@@ -606,6 +607,10 @@ def read_role(body: bytes) -> tuple[str, str | None]:
     role = _decode(body, _Role)
     master = role.data.get("user") or role.data.get("master")
     return role.role, master.lower() if isinstance(master, str) else None
+
+
+def _is_given(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
 
 
 def _decode(data: bytes | msgspec.Raw, kind: type[_T]) -> _T:
