@@ -98,26 +98,31 @@ def read_private_file(path: Path, setting: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SecretError(f"Cannot read {path} ({setting}): {error.strerror}.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise SecretError(f"{path} ({setting}) is no regular file.")
-        if status.st_uid not in (os.geteuid(), 0):
-            raise SecretError(
-                f"{path} ({setting}) belongs to another user, who can read it; make a copy of your own."
-            )
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretError(
-                f"{path} ({setting}) can be read or changed by others (mode "
-                f"{stat.S_IMODE(status.st_mode):04o}). Type: chmod 600 {path}"
-            )
-        content = file.read(_LARGEST_FILE_BYTES + 1)
+    try:
+        _check_private(path, setting, os.fstat(descriptor))
+        content = os.read(descriptor, _LARGEST_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _LARGEST_FILE_BYTES:
         raise SecretError(f"{path} ({setting}) is larger than any secret; is it the right file?")
     try:
         return content.decode()
     except UnicodeDecodeError:
         raise SecretError(f"{path} ({setting}) is not a text in UTF-8; is it the right file?") from None
+
+
+def _check_private(path: Path, setting: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise SecretError(f"{path} ({setting}) is no regular file.")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise SecretError(
+            f"{path} ({setting}) belongs to another user, who can read it; make a copy of your own."
+        )
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SecretError(
+            f"{path} ({setting}) can be read or changed by others (mode {stat.S_IMODE(status.st_mode):04o}). "
+            f"Type: chmod 600 {path}"
+        )
 
 
 def _key(text: str, origin: str) -> Secret:

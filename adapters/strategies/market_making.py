@@ -137,7 +137,9 @@ class MarketMakingSample(Strategy):
             if order.tag in (self.tag, self._flatten_tag)
         ]
         if MONEY.abs(position) > self.max_position:
+            self._cancel(connector, [order for order in own if order.tag == self.tag])
             self._flatten(connector, book, position, own)
+            return
         for side, price in prices.items():
             quotes = [order for order in own if order.tag == self.tag and order.trade_type is side]
             # What the position could become if the quote fills completely.
