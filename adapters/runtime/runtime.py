@@ -277,7 +277,7 @@ class LedgerRuntime:
                     "%s: %s",
                     effect.code,
                     effect.message,
-                    extra={"client_order_id": effect.client_order_id or None},
+                    extra={"client_order_id": effect.client_order_id} if effect.client_order_id else None,
                 )
                 self.connector.notify_alert(effect, self._listener_failed)
             elif isinstance(effect, LookUpOrder):
