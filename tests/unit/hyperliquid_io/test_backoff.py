@@ -53,7 +53,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.floats(0.0, 10.0), max_size=60), st.integers(1, 5))
+@given(st.lists(st.integers(0, 40).map(lambda quarters: quarters / 4), max_size=60), st.integers(1, 5))
 def test_no_window_ever_holds_more_connections_than_allowed(steps: list[float], connections_max: int) -> None:
     budget = ConnectionBudget(connections_max=connections_max, window_seconds=60.0)
     now, opened = 0.0, []

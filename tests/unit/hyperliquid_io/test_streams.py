@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -324,8 +324,7 @@ def test_after_a_loss_everything_is_subscribed_again() -> None:
 def test_a_socket_that_breaks_in_the_middle_of_a_frame_is_lost_and_its_half_frame_with_it() -> None:
     async def breaking(socket: web.WebSocketResponse, _number: int) -> None:
         await acknowledge(socket, count=len(ACCOUNT))
-        transport = socket._req.transport  # type: ignore[union-attr]
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, socket._req.transport)  # type: ignore[union-attr]
         text = b'{"channel":"userFills","data":{}}'
         transport.write(bytes([0x81, len(text)]) + text + bytes([0x81, len(text)]) + text[:10])
         transport.close()

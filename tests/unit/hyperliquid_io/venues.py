@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from aiohttp import WSMsgType, web
 
@@ -141,9 +141,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """Ends the connection with a TCP reset."""
-    transport = writer.transport
-    assert isinstance(transport, asyncio.Transport)
-    transport.abort()
+    cast(asyncio.Transport, writer.transport).abort()
 
 
 async def acknowledge(socket: web.WebSocketResponse, *, pongs: bool = True, count: int | None = None) -> None:
