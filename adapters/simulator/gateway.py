@@ -114,7 +114,8 @@ class Gateway:
         try:
             body = await self._action_faults.instead(faults, account, action, signer)
             if body is None:
-                body = await self._chain.execute(account, action, signer=signer)
+                todo = peripheral.translated(action, account)
+                body = await self._chain.execute(account, todo, signer=signer)
         except Unprocessable as unreadable:
             return Answer.malformed(unreadable.text)
         except ActionError as refused:

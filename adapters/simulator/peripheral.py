@@ -1,13 +1,17 @@
-"""Reads about what this venue does not simulate: staking, multi-signature accounts, deployment auctions.
+"""What this venue has no part of: staking, multi-signature accounts, deployment auctions, the EVM side.
 
-Clients that ask on start-up get the answer of an account that uses none of it, instead of a refusal.
+Clients that ask about it on start-up get the answer of an account that uses none of it, instead of a refusal.
+Their actions that have a counterpart the exchange does know are translated into that.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.simulator.canonical import address
-from adapters.simulator.engine import Unprocessable
+from adapters.simulator.engine import ActionError, Unprocessable
+
+_ABSTRACTIONS: Mapping[str, str] = {"i": "disabled", "u": "unifiedAccount", "p": "portfolioMargin"}
+"""The account modes as agents abbreviate them."""
 
 
 def _nothing_staked(_user: str) -> dict[str, Any]:
@@ -64,3 +68,30 @@ def answer(request: Mapping[str, Any]) -> Any:
     if "user" not in request:
         raise Unprocessable
     return _BY_USER[request["type"]](address(request["user"], "user"))
+
+
+def translated(action: dict[str, Any], account: str) -> dict[str, Any]:
+    """Return the action the exchange is to execute for this one, which is mostly the same.
+
+    Raises Unprocessable for a mode nobody knows, ActionError for a delegation: nobody has anything staked.
+    """
+    match action["type"]:
+        case "evmUserModify":
+            return {"type": "noop"}
+        case "agentSetAbstraction":
+            mode = _ABSTRACTIONS.get(action["abstraction"])
+            if mode is None:
+                raise Unprocessable
+            return _set_abstraction(account, mode)
+        case "agentEnableDexAbstraction":
+            return _set_abstraction(account, "dexAbstraction")
+        case "userDexAbstraction":
+            return _set_abstraction(account, "dexAbstraction" if action["enabled"] else "disabled")
+        case "tokenDelegate":
+            raise ActionError("Insufficient staking balance.")
+        case _:
+            return action
+
+
+def _set_abstraction(account: str, mode: str) -> dict[str, Any]:
+    return {"type": "userSetAbstraction", "user": account, "abstraction": mode}
