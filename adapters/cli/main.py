@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from adapters.cli.exit_codes import CommandError, ExitCode
+from domain.errors import LedgerError
 
 __all__ = ["main"]
 
@@ -36,7 +37,12 @@ _COMMANDS = (
     _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
     _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
     _Commands("adapters.cli.run", {"run": "run the live connector process"}),
-    _Commands("adapters.cli.demo", {"demo": "watch a live process survive faults with matching books"}),
+    _Commands(
+        "adapters.cli.demo",
+        {
+            "demo": "watch a live process trade on a simulated venue, survive faults, and end with matching books"
+        },
+    ),
 )
 
 
@@ -52,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("orderledger: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
+    except LedgerError as error:
+        print(f"orderledger: {error}", file=sys.stderr)
+        return ExitCode.CHECK_FAILED
     except BrokenPipeError:
         # Python flushes standard output once more while it ends, which must not fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,100 @@
+"""The command itself: finding what is meant, and ending with the right code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters.cli import main as main_module
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.main import main
+from domain.errors import LedgerError
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """`orderledger probe`, which does what the test sets as `does`."""
+    probe = SimpleNamespace(does=lambda: 0)
+
+    def register(subparsers: Any) -> None:
+        subparsers.add_parser("probe").set_defaults(run=lambda _options: probe.does())
+
+    monkeypatch.setattr(
+        main_module, "_COMMANDS", (main_module._Commands("adapters.cli.probe", {"probe": "for a test"}),)
+    )
+    monkeypatch.setattr(main_module, "import_module", lambda _name: SimpleNamespace(register=register))
+    return probe
+
+
+def _raising(error: BaseException) -> Any:
+    def does() -> int:
+        raise error
+
+    return does
+
+
+def test_the_code_of_the_command_is_the_code_of_the_process(command: SimpleNamespace) -> None:
+    command.does = lambda: ExitCode.OUTCOME_UNKNOWN
+    assert main(["probe"]) == 7
+
+
+def test_a_command_that_cannot_go_on_ends_in_its_message_and_code(
+    command: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.does = _raising(CommandError("no such order", ExitCode.NOT_FOUND))
+    assert main(["probe"]) == 3
+    assert capsys.readouterr().err == "orderledger: no such order\n"
+
+
+def test_an_error_of_the_ledger_that_nobody_translated_is_still_a_message(
+    command: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.does = _raising(LedgerError("the log is out of order"))
+    assert main(["probe"]) == 1
+    assert capsys.readouterr().err == "orderledger: the log is out of order\n"
+
+
+def test_a_fault_of_ours_is_not_hidden(command: SimpleNamespace) -> None:
+    command.does = _raising(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["probe"])
+
+
+def test_ctrl_c_ends_quietly(command: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    command.does = _raising(KeyboardInterrupt())
+    assert main(["probe"]) == 130
+    assert capsys.readouterr().err == "orderledger: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [([], 2), (["--help"], 0), (["--version"], 0), (["nonsense"], 2), (["init", "--nonsense"], 2)],
+)
+def test_argparse_never_ends_the_process_itself(arguments: list[str], code: int) -> None:
+    assert main(arguments) == code
+
+
+def test_a_usage_error_is_two_lines_that_say_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "nonsense"]) == ExitCode.USAGE
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[1] == "See `orderledger config --help`."
+
+
+def test_the_help_of_each_command_is_the_one_its_module_gives() -> None:
+    for commands in main_module._COMMANDS:
+        subparsers = argparse.ArgumentParser().add_subparsers()
+        import_module(commands.module).register(subparsers)
+        shown = {action.dest: action.help for action in subparsers._choices_actions}
+        assert shown == commands.help
+
+
+def test_the_exit_codes_are_those_that_the_help_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    listed = capsys.readouterr().out.split("exit codes:")[1].split("\n\n")[0]
+    assert [int(number) for number in re.findall(r"(\d+) \w", listed)] == [c for c in ExitCode if c < 100]
