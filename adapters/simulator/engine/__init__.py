@@ -17,7 +17,7 @@ Exchange(options, *, seed, start_ms)
 StreamMessage: kind, user, coin, dex, data (encoded when first read), channel, frame()
 ```
 
-`resolve_signer` and the setters raise `ActionError` (answered as `{"status":"err"}`); whatever takes a request
+`resolve_signer` and the setters raise `ActionError` (answered as `{"status":"err"}`); what takes a request
 raises `Unprocessable` (HTTP 422). Subscriptions that want another form (`l2Book` with `nSigFigs`, `userFills`
 aggregated) are served by `snapshot` at each change.
 """

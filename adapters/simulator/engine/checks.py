@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from . import errors
@@ -37,6 +38,23 @@ def payload_refusal(
     if not all(is_valid_price(price, market.price_decimals) for price in prices):
         return errors.TICK
     return None
+
+
+def early_refusals(
+    request: OrderRequest, market: Market | None, *, is_position_tpsl: bool
+) -> Iterator[Refusal]:
+    """All that can be said against an order before it reaches the engine: pre-validation (4.5)."""
+    refusal = payload_refusal(request, market, is_position_tpsl=is_position_tpsl)
+    if refusal is not None:
+        yield refusal
+    elif market is not None:
+        if not request.reduce_only and request.size * request.limit_px < TEN:
+            if isinstance(market, SpotMarket):
+                yield errors.min_spot_notional(market.quote.name)
+            else:
+                yield errors.MIN_NOTIONAL
+        if request.trigger is not None and request.trigger.is_met(request.is_buy, market.mark_px):
+            yield errors.BAD_TRIGGER
 
 
 class LiveChecks:
@@ -122,11 +140,11 @@ class LiveChecks:
         self._check_notional(order, ZERO)
         signed = order.size if order.is_buy else -order.size
         after = szi + signed
-        if abs(after) > abs(szi) or (szi > 0) is not (after > 0):
-            self._check_open_interest(order, market, szi)
-            if market.tier_leverage(abs(after) * market.mark_px) < account.leverage_for(market).value and (
-                abs(after) > abs(szi)
-            ):
+        flips = szi * after < 0
+        if flips or abs(after) > abs(szi):
+            self._check_open_interest(market, szi != 0 and (szi > 0) is not order.is_buy)
+            allowed = market.tier_leverage(abs(after) * market.mark_px)
+            if abs(after) > abs(szi) and allowed < account.leverage_for(market).value:
                 raise OrderRefused(errors.MARGIN_TIER)
         best = market.book.opposite(order.is_buy).best()
         crosses = best is not None and market.book.would_match(order.is_buy, order.limit_px)
@@ -134,11 +152,10 @@ class LiveChecks:
         if not can_carry(account, market, signed, price):
             raise OrderRefused(errors.INSUFFICIENT_MARGIN)
 
-    def _check_open_interest(self, order: Order, market: PerpMarket, szi: Decimal) -> None:
+    def _check_open_interest(self, market: PerpMarket, flips: bool) -> None:
         cap = market.spec.open_interest_cap
         if cap is None or market.open_interest * market.mark_px < cap:
             return
-        flips = szi != 0 and (szi > 0) is not order.is_buy
         raise OrderRefused(errors.OPEN_INTEREST_CAP_FLIP if flips else errors.OPEN_INTEREST_CAP)
 
     def _check_spot(self, order: Order) -> None:

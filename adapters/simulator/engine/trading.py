@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from . import errors, fees
 from .accounts import Account
-from .checks import alo_refusal, payload_refusal
+from .checks import alo_refusal, early_refusals, payload_refusal
 from .desk import OrderDesk
 from .errors import ActionError, Refusal, Unprocessable
 from .markets import Market, SpotMarket
@@ -65,6 +65,9 @@ class TradingActions:
             if self._state.options.pre_validation_answer == "top_level":
                 raise ActionError(refusal.text)
             return statuses("order", [entry_error(refusal.text)])
+        refusal = self._family_refusal(requests, grouping)
+        if refusal is not None:
+            return statuses("order", [entry_error(refusal.text, request.asset) for request in requests])
         if grouping == "normalTpsl":
             return statuses("order", self._place_family(account, requests, builder))
         if grouping == "positionTpsl":
@@ -102,12 +105,16 @@ class TradingActions:
 
     def _pre_validate(self, requests: list[OrderRequest], grouping: object) -> Refusal | None:
         """The first refusal by payload alone, if the options let it reject the whole action."""
+        rejecting = self._state.options.pre_validated
         found = self._family_refusal(requests, grouping)
+        if found is not None and found.text in rejecting:
+            return found
         for request in requests:
-            if found is not None:
-                break
-            found = self._payload_refusal(request, is_position_tpsl=grouping == "positionTpsl")
-        return found if found is not None and found.text in self._state.options.pre_validated else None
+            market = self._state.universe.by_asset.get(request.asset)
+            for refusal in early_refusals(request, market, is_position_tpsl=grouping == "positionTpsl"):
+                if refusal.text in rejecting:
+                    return refusal
+        return None
 
     def _family_refusal(self, requests: list[OrderRequest], grouping: object) -> Refusal | None:
         if grouping == "normalTpsl":
