@@ -1,8 +1,8 @@
 """The connector's only way out: carries out effects against the venue and delivers what comes back.
 
 Nothing is decided here. A signed action is posted once, whatever happens to it; what the answer, or its
-absence, means is the core's business. Cancels, orders and queries have separate lanes of connections, so a
-venue that is slow with orders does not hold back a cancel, nor a pile of queries either.
+absence, means is the core's business. Urgent actions (cancels), other actions and queries have separate lanes
+of connections, so neither a venue that is slow with orders nor a pile of queries holds back a cancel.
 """
 
 import asyncio
@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 USER_STREAM = "user"
 MARKET_STREAM = "market"
 
-# What takes risk away, or settles what became of a request (noop, sheet 11.1), goes ahead of what adds risk.
-_CANCEL_ACTIONS = frozenset({"cancel", "cancelByCloid", "scheduleCancel", "twapCancel", "noop"})
 _EXCERPT_BYTES = 200
 
 
@@ -53,7 +51,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     retry_cap_seconds: float = 8.0
     body_bytes_max: int = 32 * 1024 * 1024
     concurrent_orders_max: int = 8
-    concurrent_cancels_max: int = 8
+    concurrent_urgent_max: int = 8
     concurrent_queries_max: int = 4
     waiting_max: int = 2_000
     keep_alive_seconds: float = 30.0
@@ -68,7 +66,7 @@ class _Running:
     session: aiohttp.ClientSession
     http: VenueHttp
     orders: Lane
-    cancels: Lane
+    urgent: Lane
     queries: Lane
     streams: dict[str, StreamDataSource]
     is_stopping: bool = False
@@ -95,7 +93,6 @@ class HyperliquidGateway:
         http_url: str,
         ws_url: str,
         auth: HyperliquidAuth | None,
-        vault_address: str | None = None,
         market_source: OrderBookTrackerDataSource | None = None,
         options: GatewayOptions | None = None,
         user_stream_options: StreamOptions | None = None,
@@ -104,13 +101,11 @@ class HyperliquidGateway:
         rng: Random | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`auth` None: reading only. `vault_address`: the vault or sub-account to act for, never the master's
-        own address (sheet 3.1). `market_source` replaces the market-data socket. `clock_ns` is UTC; expiries
-        are judged by it."""
+        """`auth` None: reading only. `market_source` replaces the market-data socket. `clock_ns` is UTC;
+        expiries are judged by it."""
         self._http_url = http_url
         self._ws_url = ws_url
         self._auth = auth
-        self._vault_address = vault_address
         self._market_source = market_source
         self._options = options or GatewayOptions()
         self._user_stream_options = user_stream_options
@@ -153,8 +148,10 @@ class HyperliquidGateway:
             orders=Lane(
                 "orders", concurrent_max=options.concurrent_orders_max, waiting_max=options.waiting_max
             ),
-            cancels=Lane(
-                "cancels", concurrent_max=options.concurrent_cancels_max, waiting_max=options.waiting_max
+            urgent=Lane(
+                "urgent actions",
+                concurrent_max=options.concurrent_urgent_max,
+                waiting_max=options.waiting_max,
             ),
             queries=Lane(
                 "queries", concurrent_max=options.concurrent_queries_max, waiting_max=options.waiting_max
@@ -243,8 +240,7 @@ class HyperliquidGateway:
         auth = self._auth
         if auth is None:
             raise PostFailed("no_signer", "no private key is configured, so only reading is possible")
-        is_cancel = effect.action.get("type") in _CANCEL_ACTIONS
-        async with running.cancels if is_cancel else running.orders:
+        async with running.urgent if effect.urgent else running.orders:
             connect_seconds = self._options.connect_timeout_seconds
             if effect.expires_at_ms is not None:
                 # Judged here, after any wait for the lane; and a connect must not outlast the expiry either,
@@ -257,11 +253,11 @@ class HyperliquidGateway:
                 signature = auth.sign_l1_action(
                     effect.action,
                     effect.nonce,
-                    vault_address=self._vault_address,
+                    vault_address=effect.acting_for,
                     expires_after=effect.expires_at_ms,
                 )
                 body = encode_envelope(
-                    effect.action, effect.nonce, signature, self._vault_address, effect.expires_at_ms
+                    effect.action, effect.nonce, signature, effect.acting_for, effect.expires_at_ms
                 )
             except (ValueError, TypeError) as error:
                 raise PostFailed("cannot_sign", str(error)) from error

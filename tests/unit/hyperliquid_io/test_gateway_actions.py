@@ -35,13 +35,8 @@ OK = b'{"status":"ok","response":{"type":"default"}}'
 QUICK = GatewayOptions(action_timeout_seconds=0.1, connect_timeout_seconds=5.0, stop_grace_seconds=0.05)
 
 
-def send(request_id: int, action: dict[str, Any] = ORDER, *, expires_at_ms: int | None = None) -> SendAction:
-    return SendAction(
-        request_id=request_id,
-        action=action,
-        nonce=1_700_000_000_000 + request_id,
-        expires_at_ms=expires_at_ms,
-    )
+def send(request_id: int, action: dict[str, Any] = ORDER, **members: Any) -> SendAction:
+    return SendAction(request_id=request_id, action=action, nonce=1_700_000_000_000 + request_id, **members)
 
 
 @asynccontextmanager
@@ -81,8 +76,8 @@ def test_an_action_is_signed_with_its_nonce_expiry_and_vault_and_its_answer_come
 
     async def scenario() -> None:
         async with http_venue(exchange=answering(200, OK)) as venue:
-            effect = send(7, expires_at_ms=expires_at_ms)
-            outcome = await outcome_at(venue.http_url, effect, vault_address=vault)
+            effect = send(7, expires_at_ms=expires_at_ms, acting_for=vault)
+            outcome = await outcome_at(venue.http_url, effect)
             assert outcome == RequestAnswered(request_id=7, status=200, body=OK)
             (body,) = venue.bodies
         signature = AUTH.sign_l1_action(
@@ -315,10 +310,15 @@ def test_without_a_key_nothing_is_sent() -> None:
     asyncio.run(scenario())
 
 
-def test_an_action_that_cannot_be_signed_is_not_sent() -> None:
+@pytest.mark.parametrize(
+    "effect",
+    [send(1, {"type": "order", "orders": [0.5]}), send(1, acting_for="0x12"), send(1, {"type": None})],
+    ids=["a float", "no address", "null"],
+)
+def test_an_action_that_cannot_be_signed_is_not_sent(effect: SendAction) -> None:
     async def scenario() -> None:
         async with http_venue(exchange=answering(200, OK)) as venue:
-            outcome = await outcome_at(venue.http_url, send(1, {"type": "order", "orders": [0.5]}))
+            outcome = await outcome_at(venue.http_url, effect)
             assert isinstance(outcome, RequestFailed)
             assert outcome.reason.startswith("cannot_sign: ")
             assert not outcome.sent
@@ -347,7 +347,7 @@ def test_a_slow_order_does_not_hold_back_a_cancel_and_waiting_orders_expire_unse
             gateway.perform(send(1))
             await asyncio.wait_for(arrived.wait(), PATIENCE_SECONDS)
             gateway.perform(send(2, expires_at_ms=now_ns[0] // 1_000_000 + 5_000))
-            gateway.perform(send(3, CANCEL, expires_at_ms=now_ns[0] // 1_000_000 + 5_000))
+            gateway.perform(send(3, CANCEL, expires_at_ms=now_ns[0] // 1_000_000 + 5_000, urgent=True))
             await inbox.until(lambda inbox: bool(inbox.inputs))
             assert inbox.inputs == [RequestAnswered(request_id=3, status=200, body=OK)]
             now_ns[0] += 6_000_000_000
