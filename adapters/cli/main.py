@@ -40,7 +40,8 @@ _COMMANDS = (
     _Commands(
         "adapters.cli.demo",
         {
-            "demo": "watch a live process trade on a simulated venue, survive faults, and end with matching books"
+            "demo": "watch a live process trade on a simulated venue, survive faults, "
+            "and end with matching books"
         },
     ),
 )
