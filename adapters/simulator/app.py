@@ -149,6 +149,11 @@ class Simulator:
         await self.stop()
 
     @property
+    def is_healthy(self) -> bool:
+        """Whether every background task still runs; `stop` raises what one died of."""
+        return not any(task.done() for task in self._tasks)
+
+    @property
     def port(self) -> int:
         """The port that is listened on; raises RuntimeError before `start`."""
         if self._port is None:
@@ -252,9 +257,13 @@ class Simulator:
         return len(released)
 
     def run_market(self, running: bool) -> None:
-        """Let the background market tick, or stand still with its quotes in the book."""
-        if self.market is not None:
-            self.market.is_running = running
+        """Let the background market tick, or stand still with its quotes in the book.
+
+        Raises ValueError if there is none.
+        """
+        if self.market is None:
+            raise ValueError("this simulator has no background market: start it with one")
+        self.market.is_running = running
 
     # inside -----------------------------------------------------------------------------------------------
 

@@ -1,10 +1,18 @@
 """Coins by asset id and back, as a client learns them from the venue's own metadata (protocol sheet 1.2)."""
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any
 
 from adapters.simulator.engine import Exchange
+
+_ARITHMETIC = Context(prec=48)
+
+
+def wire(value: Decimal) -> str:
+    """A number as an action carries it (sheet 2.2)."""
+    text = format(value, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 
 
 class UnknownCoin(ValueError):
@@ -26,6 +34,12 @@ class Asset:
     def lot(self) -> Decimal:
         """The smallest size."""
         return Decimal(1).scaleb(-self.size_decimals)
+
+    def tick_aligned(self, price: Decimal) -> Decimal:
+        """The nearest legal price: five significant figures, the decimals allowed (sheet 2.1)."""
+        with localcontext(_ARITHMETIC):
+            finest = max(price.adjusted() - 4, -self.price_decimals)
+            return price.quantize(Decimal(1).scaleb(min(finest, 0)), rounding=ROUND_HALF_EVEN)
 
     @property
     def price_decimals(self) -> int:

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, localcontext
 from typing import Any
 
-from adapters.simulator.assets import Asset, Assets
+from adapters.simulator.assets import Asset, Assets, wire
 from adapters.simulator.chain import Chain
 from adapters.simulator.engine import ActionError, Exchange, Unprocessable
+from adapters.simulator.house import open_house_accounts
 
 BUYER = "0x00000000000000000000000000000000c0de0001"
 SELLER = "0x00000000000000000000000000000000c0de0002"
 """Who buys and who sells: two accounts, because nobody trades with himself (sheet 4.7)."""
 
-_POCKETS = Decimal(10) ** 12
 _AGGRESSION = Decimal("0.5")
 """How far through the mid a market order is priced: well inside the venue's 80 % band (sheet 4.6)."""
 
@@ -36,19 +36,6 @@ class _Resting:
     is_buy: bool
     limit_px: Decimal
     remaining: Decimal
-
-
-def wire(value: Decimal) -> str:
-    """A number as an action carries it (sheet 2.2)."""
-    text = format(value, "f")
-    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
-
-
-def tick_aligned(asset: Asset, price: Decimal) -> Decimal:
-    """The nearest legal price: five significant figures, the market's decimals, any integer (sheet 2.1)."""
-    with localcontext(_ARITHMETIC):
-        finest = max(price.adjusted() - 4, -asset.price_decimals)
-        return price.quantize(Decimal(1).scaleb(min(finest, 0)), rounding=ROUND_HALF_EVEN)
 
 
 class Counterparty:
@@ -128,7 +115,7 @@ class Counterparty:
 
     def _apply(self, change: Callable[[Exchange, int], Any]) -> Any:
         if not self._is_open:
-            self._chain.apply(_open_accounts)
+            self._chain.apply(lambda exchange, now: open_house_accounts(exchange, now, BUYER, SELLER))
             self._is_open = True
         try:
             return self._chain.apply(change)
@@ -144,7 +131,7 @@ class Counterparty:
             )
         with localcontext(_ARITHMETIC):
             best = Decimal(levels[0]["px"])
-            return tick_aligned(asset, best * (1 + _AGGRESSION if is_buy else 1 - _AGGRESSION))
+            return asset.tick_aligned(best * (1 + _AGGRESSION if is_buy else 1 - _AGGRESSION))
 
     def _resting(self, user: str, oid: int | str) -> _Resting | None:
         found = self._chain.read({"type": "orderStatus", "user": user, "oid": oid})
@@ -154,27 +141,3 @@ class Counterparty:
         if row["isTrigger"]:
             return None
         return _Resting(row["coin"], row["side"] == "B", Decimal(row["limitPx"]), Decimal(row["sz"]))
-
-
-def _open_accounts(exchange: Exchange, now_ms: int) -> None:
-    """Create both accounts with every collateral and token there is: they can trade in every market."""
-    spot_meta: Any = exchange.info({"type": "spotMeta"}, now_ms=now_ms)
-    dexes: Any = exchange.info({"type": "perpDexs"}, now_ms=now_ms)
-    tokens = {token["name"]: _POCKETS for token in spot_meta["tokens"]}
-    collateral = next(
-        f"{token['name']}:{token['tokenId']}" for token in spot_meta["tokens"] if token["index"] == 0
-    )
-    for address in (BUYER, SELLER):
-        exchange.create_account(address, usdc=_POCKETS * len(dexes), spot=tokens, is_venue_operated=True)
-        for dex in dexes[1:]:
-            transfer = {
-                "type": "sendAsset",
-                "destination": address,
-                "sourceDex": "",
-                "destinationDex": dex["name"],
-                "token": collateral,
-                "amount": wire(_POCKETS),
-                "fromSubAccount": "",
-                "nonce": now_ms,
-            }
-            exchange.execute(address, transfer, signer=address, now_ms=now_ms)

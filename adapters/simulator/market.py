@@ -11,16 +11,15 @@ from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from random import Random
 from typing import Any
 
-from adapters.simulator.assets import Asset, Assets
+from adapters.simulator.assets import Asset, Assets, wire
 from adapters.simulator.chain import Chain
-from adapters.simulator.counterparty import tick_aligned, wire
 from adapters.simulator.engine import Exchange
+from adapters.simulator.house import open_house_accounts
 
 MAKER = "0x00000000000000000000000000000000b07a0001"
 TAKER = "0x00000000000000000000000000000000b07a0002"
 """The accounts of the bots."""
 
-_POCKETS = Decimal(10) ** 12
 _LEAST_USD = Decimal(20)
 """Safely above the venue's minimum order value (sheet 9.4)."""
 
@@ -78,8 +77,7 @@ class BackgroundMarket:
         return self._prices[coin]
 
     def _open(self, exchange: Exchange, now_ms: int) -> None:
-        for bot in (MAKER, TAKER):
-            exchange.create_account(bot, usdc=_POCKETS, is_venue_operated=True)
+        open_house_accounts(exchange, now_ms, MAKER, TAKER)
         for asset in self._assets:
             self._prices[asset.coin] = exchange.mark_price(asset.coin)
             self._quote(exchange, now_ms, asset)
@@ -95,7 +93,7 @@ class BackgroundMarket:
         shock = Decimal(repr(round(self._random.gauss(0.0, 1.0), 6)))
         with localcontext(_ARITHMETIC):
             moved = self._prices[asset.coin] * (1 + shock * self.options.volatility_bps * _BPS)
-            price = tick_aligned(asset, moved)
+            price = asset.tick_aligned(moved)
             if price <= 0:
                 return
             # the walk keeps its own precision: rounding each step to the tick would stop a slow one for good
@@ -121,7 +119,7 @@ class BackgroundMarket:
         with localcontext(_ARITHMETIC):
             middle = self._prices[asset.coin]
             distance = (options.half_spread_bps + level * options.step_bps) * _BPS
-            price = tick_aligned(asset, middle * (1 - distance if is_buy else 1 + distance))
+            price = asset.tick_aligned(middle * (1 - distance if is_buy else 1 + distance))
             scale = Decimal(self._random.randrange(50, 151)) / 100
             size = (options.quote_usd * scale / price).quantize(asset.lot, rounding=ROUND_DOWN)
         return _entry(asset, is_buy, price, max(size, asset.lot), "Gtc")
@@ -135,7 +133,7 @@ class BackgroundMarket:
             return
         with localcontext(_ARITHMETIC):
             best = Decimal(levels[0]["px"])
-            limit = tick_aligned(asset, best * (1 + 10 * _BPS if is_buy else 1 - 10 * _BPS))
+            limit = asset.tick_aligned(best * (1 + 10 * _BPS if is_buy else 1 - 10 * _BPS))
             usd = max(self.options.take_usd * part, _LEAST_USD)
             size = max((usd / best).quantize(asset.lot, rounding=ROUND_DOWN), asset.lot)
         order = _entry(asset, is_buy, limit, size, "Ioc")

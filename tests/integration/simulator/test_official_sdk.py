@@ -1,4 +1,4 @@
-"""The official client, unmodified but for its base URL, works against the simulator and agrees on every number.
+"""The official client, unmodified but for its base URL, agrees with the simulator on every number.
 
 What is expected is computed here in Decimal from what the client was told, and compared with what the venue
 says.
