@@ -90,7 +90,9 @@ class Desk:
         (outcome,) = outcomes()
         return outcome
 
-    async def send(self, action: dict[str, Any]) -> RequestAnswered | RequestFailed:
+    async def send(
+        self, action: dict[str, Any], *, acting_for: str | None = None
+    ) -> RequestAnswered | RequestFailed:
         self._request_id += 1
         now_ms = self.simulator.clock.now_ms()
         effect = SendAction(
@@ -98,6 +100,7 @@ class Desk:
             action=action,
             nonce=now_ms + self._request_id,
             expires_at_ms=now_ms + 60_000,
+            acting_for=acting_for,
         )
         return await self.outcome_of(effect)
 
@@ -108,7 +111,9 @@ class Desk:
         assert outcome.status == 200
         return json.loads(outcome.body)
 
-    async def buy(self, price: str = "20000", *, cloid: str = CLOID) -> RequestAnswered | RequestFailed:
+    async def buy(
+        self, price: str = "20000", *, cloid: str = CLOID, acting_for: str | None = None
+    ) -> RequestAnswered | RequestFailed:
         entry = actions.order_entry(
             asset=self.simulator.assets.by_coin("BTC").id,
             is_buy=True,
@@ -118,7 +123,7 @@ class Desk:
             order_type=actions.limit("Gtc"),
             cloid=cloid,
         )
-        return await self.send(actions.order([entry]))
+        return await self.send(actions.order([entry]), acting_for=acting_for)
 
     async def connect(self) -> None:
         self.gateway.perform(
@@ -197,6 +202,17 @@ def test_a_key_the_venue_does_not_know_gets_its_answer_raw() -> None:
             answer = json.loads(outcome.body)
             assert (outcome.status, answer["status"]) == (200, "err")
             assert stranger.address in answer["response"].lower()
+
+    asyncio.run(scenario())
+
+
+def test_an_order_for_a_vault_lands_there_and_not_on_the_signers_own_account() -> None:
+    async def scenario() -> None:
+        async with desk() as running:
+            vault = running.simulator.exchange.create_vault(AUTH.address, "desk", usdc=Decimal(10_000))
+            statuses(await running.buy(acting_for=vault))
+            assert len(await running.ask(type="openOrders", user=vault)) == 1
+            assert await running.ask(type="openOrders", user=AUTH.address) == []
 
     asyncio.run(scenario())
 
