@@ -4,7 +4,7 @@
 answers questions with typed rows.
 """
 
-from projections.building import OnProgress, catch_up, rebuild
+from projections.building import OnProgress, are_current, catch_up, rebuild
 from projections.canonical import views_digest
 from projections.errors import (
     AmbiguousOrderError,
@@ -62,6 +62,7 @@ __all__ = [
     "ViewsError",
     "ViewsMissingError",
     "ViewsUnavailableError",
+    "are_current",
     "catch_up",
     "rebuild",
     "views_digest",

@@ -12,23 +12,31 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from projections.errors import (
     DamagedViewsError,
     OtherLedgerError,
     ViewsBusyError,
+    ViewsError,
     ViewsMissingError,
     ViewsUnavailableError,
 )
 from projections.event_source import EventSource
 from projections.follower import LIVE_BATCH, LOAD_BATCH, Follower
 from projections.tables import SCHEMA_VERSION
-from projections.views_file import EVENT_VOCABULARY, Progress, ViewsFile, remove_file
+from projections.views_file import (
+    EVENT_VOCABULARY,
+    Progress,
+    ViewsFile,
+    connect_for_reading,
+    read_progress,
+    remove_file,
+)
 from projections.views_lock import ViewsLock
 
-__all__ = ["OnProgress", "adopt_offer", "catch_up", "offered_path", "open_fitting", "rebuild"]
+__all__ = ["OnProgress", "adopt_offer", "are_current", "catch_up", "offered_path", "open_fitting", "rebuild"]
 
 OnProgress = Callable[[int, int], None]
 """Told now and then: position reached, position to reach."""
@@ -67,6 +75,20 @@ def open_fitting(source: EventSource, views: Path, on_progress: OnProgress | Non
         file.close()
         raise
     return file
+
+
+def are_current(source: EventSource, views: Path) -> bool:
+    """Whether there are views that fit this ledger and stand where it stands now."""
+    try:
+        with closing(connect_for_reading(views)) as connection:
+            progress = read_progress(connection)
+    except ViewsError:
+        return False
+    return (
+        progress.ledger_id == source.ledger_id
+        and progress.position == source.max_position
+        and _fits(progress, source)
+    )
 
 
 def catch_up(source: EventSource, views: Path, on_progress: OnProgress | None = None) -> int:

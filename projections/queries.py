@@ -221,6 +221,12 @@ class Views:
                 self._connection.execute("COMMIT")
 
     @property
+    def ledger_id(self) -> str:
+        """Which ledger the views were made from."""
+        with translated(self.path):
+            return read_progress(self._connection).ledger_id
+
+    @property
     def position(self) -> int:
         """The position of the log that the views stand at."""
         with translated(self.path):

@@ -1,0 +1,140 @@
+"""The views of a ledger as the reading commands need them: current, whoever keeps them, or nobody."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.ledger_source import LedgerEventSource
+from adapters.storage.errors import LedgerError, LedgerNotFoundError
+from adapters.storage.ledger import OrderLedger
+from projections import (
+    EventSource,
+    OtherLedgerError,
+    Views,
+    ViewsBusyError,
+    ViewsError,
+    ViewsMissingError,
+    are_current,
+    catch_up,
+)
+
+__all__ = ["current_views"]
+
+_KEEPER_WAIT_S = 2.0
+_LOOK_S = 0.005
+_SAY_AFTER_S = 1.0
+
+
+@contextmanager
+def current_views(ledger_path: Path, views_path: Path) -> Iterator[Views]:
+    """The views as far as the ledger stands now, open for questions.
+
+    A live process that keeps them is waited for; else they are brought up to date here. Where the directory
+    cannot be written they are built in a temporary one. Raises `CommandError`: NOT_FOUND without a ledger,
+    LEDGER_DAMAGED when ledger or views cannot be read.
+    """
+    try:
+        with OrderLedger.open(ledger_path, writer=False, create=False) as ledger:
+            source = LedgerEventSource(ledger)
+            target = source.max_position
+            with _brought_up_to_date(source, views_path, target) as path, Views(path) as views:
+                _say_what_is_missing(views, target)
+                yield views
+    except LedgerNotFoundError as error:
+        raise CommandError(
+            f"There is no ledger to read: {error}. `orderledger run` and `orderledger demo` make one; "
+            "--ledger FILE names another.",
+            ExitCode.NOT_FOUND,
+        ) from None
+    except (LedgerError, ViewsError) as error:
+        raise CommandError(str(error), ExitCode.LEDGER_DAMAGED) from None
+
+
+@contextmanager
+def _brought_up_to_date(source: EventSource, views: Path, target: int) -> Iterator[Path]:
+    if are_current(source, views):
+        yield views
+    elif not os.access(views.parent, os.W_OK):
+        with tempfile.TemporaryDirectory(prefix="orderledger-") as directory:
+            path = Path(directory, views.name)
+            _catch_up(source, path)
+            yield path
+    else:
+        try:
+            _catch_up(source, views)
+        except ViewsBusyError as busy:
+            _wait_for_keeper(source, views, target, busy)
+        yield views
+
+
+def _catch_up(source: EventSource, views: Path) -> None:
+    progress = _ProgressLine()
+    try:
+        catch_up(source, views, progress)
+    finally:
+        progress.clear()
+
+
+def _wait_for_keeper(source: EventSource, views: Path, target: int, busy: ViewsBusyError) -> None:
+    """Give the process that keeps the views a moment to reach the position."""
+    deadline = time.monotonic() + _KEEPER_WAIT_S
+    while True:
+        try:
+            with Views(views) as asked:
+                if asked.ledger_id != source.ledger_id:
+                    raise OtherLedgerError(views, asked.ledger_id, source.ledger_id)
+                reached = asked.position >= target
+            missing = False
+        except ViewsMissingError:
+            reached, missing = False, True
+        if reached:
+            return
+        if time.monotonic() > deadline:
+            if missing:
+                raise CommandError(f"{busy} They are being built for the first time; try again soon.")
+            return
+        time.sleep(_LOOK_S)
+
+
+def _say_what_is_missing(views: Views, target: int) -> None:
+    position = views.position
+    if position < target:
+        print(
+            f"warning: the views stand at position {position}, {target - position} events behind the ledger; "
+            "the process that keeps them is catching up, or has trouble writing them.",
+            file=sys.stderr,
+        )
+    if parked := views.parked():
+        first = parked[0]
+        print(
+            f"warning: {len(parked)} events could not be folded and are left out; the first is at position "
+            f"{first.position} ({first.view}, {first.aggregate}): {first.reason}",
+            file=sys.stderr,
+        )
+
+
+class _ProgressLine:
+    """One line on a terminal's standard error, once building the views takes long enough to notice."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+
+    def __call__(self, position: int, target: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() - self._began > _SAY_AFTER_S:
+            self._shown = True
+            percent = 100 * position // target if target else 100
+            sys.stderr.write(f"\rbuilding the views: {position:,} of {target:,} events ({percent} %)")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

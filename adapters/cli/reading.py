@@ -1,0 +1,345 @@
+"""`orders`, `open-orders`, `positions`, `fills`, `history`: what the ledger holds, for the eye or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapters.cli.config import DEFAULT_CONFIG_FILE
+from adapters.cli.config_reading import ConfigError, configured_ledger_path, load_config
+from adapters.cli.current_views import current_views
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.text_table import Column, output_width, rounded, text_table, utc_time
+from domain.enums import OrderState
+from domain.money import decimal_text
+from projections import (
+    AmbiguousOrderError,
+    FillRow,
+    OrderHistory,
+    OrderNotInViewsError,
+    OrderRow,
+    PositionRow,
+    Views,
+    views_path_for,
+)
+
+__all__ = ["register"]
+
+_JSON_NOTE = (
+    "With --json: one JSON {shape}. Amounts, prices and fees are decimal strings, times are integers (*_ns: "
+    "nanoseconds, *_ms: milliseconds, since 1970 UTC)."
+)
+
+DefaultLedger = Callable[[argparse.Namespace], Path]
+
+
+def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
+    """Add the commands to `orderledger`. `default_ledger` says which ledger is read without --ledger: if left
+    out, the one of the config, else `./ledger.db`."""
+    for name, help_line, shape, run in (
+        ("orders", "every order with its state", "array of orders", _orders),
+        (
+            "open-orders",
+            "orders not done, unknown outcomes included",
+            "array of orders",
+            _open_orders,
+        ),
+        ("positions", "position, entry and realised profit per market", "array of positions", _positions),
+        ("fills", "every execution", "array of fills", _fills),
+        (
+            "history",
+            "everything that happened to one order",
+            'object with "order", "events" and "fills"',
+            _history,
+        ),
+    ):
+        parser = subparsers.add_parser(
+            name,
+            help=help_line,
+            description=f"Show {help_line}. {_JSON_NOTE.format(shape=shape)}",
+        )
+        parser.add_argument("--json", action="store_true", help=f"print one JSON {shape}")
+        parser.add_argument(
+            "--ledger", metavar="FILE", type=Path, help="the ledger (default: the config's, else ./ledger.db)"
+        )
+        parser.add_argument(
+            "--config", metavar="FILE", help=f"the config (default: {DEFAULT_CONFIG_FILE}, if there is one)"
+        )
+        if name == "history":
+            parser.add_argument(
+                "order",
+                metavar="ORDER",
+                help="a client order id, an exchange order id, or the beginning of one",
+            )
+        else:
+            parser.add_argument("--pair", metavar="PAIR", help="only this market, such as BTC-USD")
+        if name == "orders":
+            parser.add_argument(
+                "--state",
+                metavar="STATE",
+                action="append",
+                default=[],
+                type=_state,
+                help=f"only this state; may be given more than once: {', '.join(OrderState)}",
+            )
+        if name in ("orders", "open-orders", "fills"):
+            parser.add_argument("--limit", metavar="N", type=_count, help="only the latest N")
+        parser.set_defaults(run=run, default_ledger=default_ledger or _configured_ledger)
+
+
+def _state(text: str) -> OrderState:
+    try:
+        return OrderState(text.lower())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"no such state: {text!r} (one of {', '.join(OrderState)})"
+        ) from None
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
+    return int(text)
+
+
+def _configured_ledger(options: argparse.Namespace) -> Path:
+    return configured_ledger_path(options.config, os.environ)
+
+
+@contextmanager
+def _views(options: argparse.Namespace) -> Iterator[Views]:
+    ledger: Path = options.ledger or options.default_ledger(options)
+    views = views_path_for(ledger)
+    if options.ledger is None:
+        try:
+            configured = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ)
+            views = Path(configured.ledger.effective_views_path)
+        except ConfigError:
+            # Reading works while a config is being edited; the ledger's path was found all the same.
+            pass
+    with current_views(ledger, views) as opened:
+        yield opened
+
+
+# The commands
+
+
+def _orders(options: argparse.Namespace) -> int:
+    with _views(options) as views:
+        orders = views.orders(trading_pair=options.pair, states=options.state, limit=options.limit)
+    return _show(options, orders, _order_table, "orders")
+
+
+def _open_orders(options: argparse.Namespace) -> int:
+    with _views(options) as views:
+        orders = views.open_orders(trading_pair=options.pair, limit=options.limit)
+    return _show(options, orders, _order_table, "open orders")
+
+
+def _positions(options: argparse.Namespace) -> int:
+    with _views(options) as views:
+        positions = views.positions(trading_pair=options.pair)
+    return _show(options, positions, _position_table, "positions")
+
+
+def _fills(options: argparse.Namespace) -> int:
+    with _views(options) as views:
+        fills = views.fills(trading_pair=options.pair, limit=options.limit)
+    return _show(options, fills, _fill_table, "fills")
+
+
+def _history(options: argparse.Namespace) -> int:
+    with _views(options) as views:
+        try:
+            history = views.history(views.find_order(options.order))
+        except OrderNotInViewsError as error:
+            raise CommandError(str(error), ExitCode.NOT_FOUND) from None
+        except AmbiguousOrderError as error:
+            listed = "".join(f"\n  {candidate}" for candidate in error.candidates)
+            more = "\n  …" if error.more else ""
+            raise CommandError(
+                f"{options.order!r} fits more than one order; give more of the id:{listed}{more}",
+                ExitCode.USAGE,
+            ) from None
+    if options.json:
+        sys.stdout.write(msgspec.json.encode(history).decode() + "\n")
+    else:
+        sys.stdout.write(_history_text(history))
+    return ExitCode.OK
+
+
+def _show(
+    options: argparse.Namespace, rows: Sequence[Any], table: Callable[[Sequence[Any]], str], what: str
+) -> int:
+    if options.json:
+        lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
+        sys.stdout.write(f"[{lines}]\n")
+    elif rows:
+        sys.stdout.write(table(rows))
+    else:
+        filtered = options.pair or getattr(options, "state", None)
+        sys.stdout.write(f"No {what}{' match' if filtered else ''}.\n")
+    return ExitCode.OK
+
+
+# For the eye
+
+_NAME = Column("ORDER", shortest=12)
+
+
+def _name(client_order_id: str | None, exchange_order_id: str | None) -> str:
+    """The shorter of the two names an order can be asked for by."""
+    return min((name for name in (exchange_order_id, client_order_id) if name), key=len, default="-")
+
+
+def _state_text(order: OrderRow) -> str:
+    because = f" ({order.reason_code})" if order.reason_code else ""
+    if order.outcome_unknown:
+        return f"{order.state}, OUTCOME UNKNOWN{because}"
+    if order.missing_fill_amount:
+        return f"{order.state}, fills missing for {decimal_text(order.missing_fill_amount)}"
+    if order.done and order.state is not OrderState.FILLED:
+        return f"{order.state}{because}"
+    return order.state
+
+
+def _order_table(orders: Sequence[OrderRow]) -> str:
+    columns = (
+        Column("CREATED (UTC)"),
+        _NAME,
+        Column("PAIR"),
+        Column("SIDE"),
+        Column("TYPE", shortest=6),
+        Column("PRICE", right=True),
+        Column("FILLED", right=True),
+        Column("AMOUNT", right=True),
+        Column("STATE", shortest=len(OrderState.PARTIALLY_FILLED), wrapped=True),
+    )
+    return text_table(
+        columns,
+        [
+            (
+                utc_time(order.created_at_ns),
+                _name(order.client_order_id, order.exchange_order_id),
+                order.trading_pair,
+                order.trade_type,
+                order.order_type,
+                decimal_text(order.price),
+                decimal_text(order.filled_amount),
+                decimal_text(order.amount),
+                _state_text(order),
+            )
+            for order in orders
+        ],
+        output_width(),
+    )
+
+
+def _fill_table(fills: Sequence[FillRow]) -> str:
+    columns = (
+        Column("TIME (UTC)"),
+        _NAME,
+        Column("PAIR"),
+        Column("SIDE"),
+        Column("AMOUNT", right=True),
+        Column("PRICE", right=True),
+        Column("FEE", right=True),
+        Column("ROLE"),
+        Column("CLOSED PNL", right=True),
+    )
+    return text_table(
+        columns,
+        [
+            (
+                utc_time(fill.exchange_time_ms * 1_000_000),
+                _name(fill.client_order_id, fill.exchange_order_id),
+                fill.trading_pair,
+                fill.trade_type,
+                decimal_text(fill.amount),
+                decimal_text(fill.price),
+                f"{decimal_text(fill.fee)} {fill.fee_token}",
+                "liquidation" if fill.liquidation else fill.liquidity,
+                rounded(fill.closed_pnl),
+            )
+            for fill in fills
+        ],
+        output_width(),
+    )
+
+
+def _position_table(positions: Sequence[PositionRow]) -> str:
+    accounts = {(position.venue, position.account) for position in positions}
+    columns = [
+        Column("PAIR"),
+        Column("AMOUNT", right=True),
+        Column("AVERAGE ENTRY", right=True),
+        Column("REALISED PNL", right=True),
+        Column("FEES", right=True, shortest=8),
+        Column("FUNDING", right=True),
+        Column("VOLUME", right=True),
+        Column("LEVERAGE", right=True),
+    ]
+    if len(accounts) > 1:
+        columns.insert(0, Column("ACCOUNT", shortest=10))
+    rows = []
+    for position in positions:
+        row = [
+            position.trading_pair,
+            decimal_text(position.amount),
+            rounded(position.average_entry),
+            rounded(position.realised_pnl),
+            _fees(position.fees),
+            rounded(position.funding),
+            rounded(position.volume),
+            "-"
+            if position.leverage is None
+            else f"{position.leverage}x {'cross' if position.is_cross else 'isolated'}",
+        ]
+        rows.append([f"{position.venue} {position.account}", *row] if len(accounts) > 1 else row)
+    return text_table(columns, rows, output_width())
+
+
+def _fees(fees: dict[str, Any]) -> str:
+    return " ".join(f"{rounded(total)} {token}" for token, total in fees.items()) or "0"
+
+
+def _history_text(history: OrderHistory) -> str:
+    order = history.order
+    lines = [f"order {history.client_order_id}"]
+    if order is None:
+        lines.append("  its first event could not be folded, so there is no state to show")
+    else:
+        names = [f"exchange id {order.exchange_order_id}"] if order.exchange_order_id else []
+        if order.venue_order_key != order.client_order_id:
+            names.append(f"known to the venue as {order.venue_order_key}")
+        lines += [f"  {name}" for name in names]
+        trigger = f", trigger {decimal_text(order.trigger_price)}" if order.trigger_price is not None else ""
+        tag = f", tag {order.tag}" if order.tag else ""
+        lines += [
+            f"  {order.trade_type} {decimal_text(order.amount)} {order.trading_pair}, {order.order_type} at "
+            f"{decimal_text(order.price)}{trigger}{tag}",
+            f"  {order.venue} {order.account}" + (", placed elsewhere" if order.external else ""),
+            f"  {_state_text(order)}: filled {decimal_text(order.filled_amount)} of "
+            f"{decimal_text(order.amount)}"
+            + (f" at {rounded(order.average_fill_price)}" if order.filled_amount else "")
+            + (f", fees {_fees(order.fees)}" if order.fees else "")
+            + (f" ({order.reason})" if order.reason else ""),
+        ]
+    columns = (
+        Column("TIME (UTC)"),
+        Column("POSITION", right=True),
+        Column("STATE", shortest=9),
+        Column("WHAT HAPPENED", shortest=30, wrapped=True),
+    )
+    rows = [
+        (utc_time(event.recorded_at_ns), str(event.position), event.state or "(parked)", event.summary)
+        for event in history.events
+    ]
+    return "\n".join(lines) + "\n\n" + text_table(columns, rows, output_width())
