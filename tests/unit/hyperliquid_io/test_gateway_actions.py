@@ -24,6 +24,8 @@ from tests.unit.hyperliquid_io.venues import (
     tcp_venue,
 )
 
+pytestmark = pytest.mark.usefixtures("each_event_loop")
+
 AUTH = HyperliquidAuth("0x" + "11" * 32, is_mainnet=False)
 ORDER: dict[str, Any] = {
     "type": "order",

@@ -22,6 +22,8 @@ from tests.unit.hyperliquid_io.venues import (
     tcp_venue,
 )
 
+pytestmark = pytest.mark.usefixtures("each_event_loop")
+
 META = Query(request_id=3, body={"type": "meta"})
 EAGER = GatewayOptions(retry_base_seconds=0.0, query_attempts_max=4)
 

@@ -29,6 +29,8 @@ from tests.unit.hyperliquid_io.venues import (
     tcp_venue,
 )
 
+pytestmark = pytest.mark.usefixtures("each_event_loop")
+
 USER = "0x" + "Ab" * 20
 ACCOUNT: tuple[dict[str, Any], ...] = (
     {"type": "orderUpdates", "user": USER},
