@@ -33,15 +33,25 @@ class _Commands(NamedTuple):
 
 
 _COMMANDS = (
-    _Commands("adapters.cli.init", {"init": "write a commented config"}),
-    _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
-    _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
-    _Commands("adapters.cli.run", {"run": "run the live connector process"}),
     _Commands(
         "adapters.cli.demo",
         {
             "demo": "watch a live process trade on a simulated venue, survive faults, "
             "and end with matching books"
+        },
+    ),
+    _Commands("adapters.cli.init", {"init": "write a commented config"}),
+    _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
+    _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
+    _Commands("adapters.cli.run", {"run": "run the live connector process"}),
+    _Commands(
+        "adapters.cli.reading",
+        {
+            "orders": "every order with its state",
+            "open-orders": "orders not done, unknown outcomes included",
+            "positions": "position, entry and realised profit per market",
+            "fills": "every execution",
+            "history": "everything that happened to one order",
         },
     ),
 )
