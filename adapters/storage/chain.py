@@ -55,7 +55,9 @@ def links(previous: bytes, position: int, records: Iterable[EventRecord]) -> lis
 
 
 class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verification found. `events` were checked before the first bad one, if any.
+    """What a verification found. `events` are good: all of them, or those before the first bad one.
+
+    A `reason` without a `first_bad_position` means that every event is good but the index over them is not.
 
     `head` is the hash of the last good event, in hex: noted somewhere else, it proves later that nothing
     up to `last_position` was changed.
@@ -71,11 +73,14 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        return self.first_bad_position is None
+        """Whether nothing is wrong."""
+        return not self.reason
 
 
 class _Bad(Exception):
-    def __init__(self, position: int, reason: str) -> None:
+    """`position` is None when no event is to blame."""
+
+    def __init__(self, position: int | None, reason: str) -> None:
         super().__init__(position, reason)
         self.position = position
         self.reason = reason
@@ -144,22 +149,24 @@ def _verify(file: LedgerFile, progress: Callable[[int, int], None] | None) -> Ch
         try:
             total, appended = extent(connection)
             _walk_positions(connection, walk, total, progress)
-            if walk.position < appended:
+            if appended != walk.position:
+                cut_off = isinstance(appended, int) and appended > walk.position
                 raise _Bad(
-                    walk.position + 1,
-                    f"it ends at position {walk.position}, but {appended} were recorded: its end was cut off",
+                    walk.position + 1 if cut_off else None,
+                    f"it ends at position {walk.position}, but {appended} were recorded",
                 )
         except _Bad as found:
             bad = found
         except sqlite3.DatabaseError as error:
             bad = _Bad(walk.position + 1, f"cannot be read: {error}")
         versions_bad = _check_versions(connection, walk.position)
-        if versions_bad is not None and (bad is None or versions_bad.position < bad.position):
+        if bad is None or (versions_bad is not None and versions_bad.position is not None):
+            # Looked for among the events the walk found good, so it lies before what the walk found bad.
             bad = versions_bad
     return ChainReport(
         path=str(file.path),
         ledger_id=file.ledger_id,
-        events=walk.position if bad is None else bad.position - 1,
+        events=walk.position if bad is None or bad.position is None else bad.position - 1,
         last_position=walk.position,
         head=walk.hash.hex(),
         first_bad_position=None if bad is None else bad.position,
@@ -189,21 +196,27 @@ def _walk_positions(
 
 
 def _check_versions(connection: sqlite3.Connection, last_position: int) -> _Bad | None:
-    """Each originator's versions must run without a hole, in the order of the positions.
+    """Each originator's versions up to `last_position` must have no hole, and the order of the positions.
 
     Reads the index of versions alone, and so also notices an index that disagrees with its table.
     """
     first_bad: _Bad | None = None
+    first_bad_position = last_position + 1
     seen = 0
     originator, version, position = b"", -1, 0
+    after = originator, version
     try:
         while rows := connection.execute(
             "SELECT originator_id, originator_version, position FROM stored_events"
             " WHERE (originator_id, originator_version) > (CAST(? AS TEXT), ?)"
             " ORDER BY originator_id, originator_version LIMIT ?",
-            (originator, version, _BATCH),
+            (*after, _BATCH),
         ).fetchall():
             for next_originator, next_version, next_position in rows:
+                after = next_originator, next_version
+                if next_position > last_position:
+                    continue  # Bad already, or recorded since.
+                seen += 1
                 reason = ""
                 if next_originator != originator:
                     if next_version > 1:
@@ -213,14 +226,11 @@ def _check_versions(connection: sqlite3.Connection, last_position: int) -> _Bad 
                 elif next_position < position:
                     reason = f"version {next_version} stands before version {version}"
                 originator, version, position = next_originator, next_version, next_position
-                if position > last_position:
-                    continue
-                seen += 1
-                if reason and (first_bad is None or position < first_bad.position):
+                if reason and position < first_bad_position:
                     named = originator.decode(errors="replace")
-                    first_bad = _Bad(position, f"{reason} ({named!r})")
+                    first_bad, first_bad_position = _Bad(position, f"{reason} ({named!r})"), position
     except (sqlite3.DatabaseError, TypeError, AttributeError) as error:
-        return first_bad or _Bad(1, f"the index of versions cannot be read: {error}")
+        return first_bad or _Bad(None, f"the index of versions cannot be read: {error}")
     if first_bad is None and seen != last_position:
-        return _Bad(1, f"the index of versions holds {seen} of {last_position} events")
+        return _Bad(None, f"the index of versions holds {seen} of {last_position} events")
     return first_bad

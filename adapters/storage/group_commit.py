@@ -111,6 +111,7 @@ class GroupCommitWriter:
         self._idle = False
         self._closing = False
         self._give_up_at: float | None = None
+        self._given_up = 0
         self._stalled_by: BaseException | None = None
         self._refused_originators: set[str] = set()
         self._thread = Thread(target=self._run, name="ledger-group-commit", daemon=True)
@@ -161,8 +162,9 @@ class GroupCommitWriter:
             self._give_up_at = monotonic()
             self._condition.notify_all()
         self._thread.join(1.0)
-        if self._backlog:
-            raise self._unflushed()
+        unflushed, self._given_up = self._given_up or self._backlog, 0
+        if unflushed:
+            raise self._unflushed(unflushed)
 
     def _enqueue(
         self, events: Sequence[LedgerEvent], future: Future[Committed] | None, context: object
@@ -335,16 +337,17 @@ class GroupCommitWriter:
         with self._condition:
             unsettled.extend(self._queue)
             self._queue.clear()
-        error = self._unflushed()
+            self._given_up, self._backlog = self._backlog, 0
+        error = self._unflushed(self._given_up)
         for submission in unsettled:
             if submission.future is not None:
                 submission.future.set_exception(error)
 
-    def _unflushed(self) -> UnflushedEventsError:
+    def _unflushed(self, count: int) -> UnflushedEventsError:
         return UnflushedEventsError(
-            f"closed with {self._backlog} events that are not recorded{self._why_stalled()}. "
+            f"closed with {count} events that are not recorded{self._why_stalled()}. "
             "They exist in this process alone",
-            self._backlog,
+            count,
         )
 
     def _why_stalled(self) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from weakref import WeakSet, finalize
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import Notification
+from eventsourcing.persistence import Mapper, Notification
 from eventsourcing.utils import EnvType
 
 from adapters.storage.errors import LedgerError, LedgerReadOnlyError
@@ -65,20 +65,17 @@ class OrderLedger(Application[str]):
         max_batch_events: int = 4_096,
         max_backlog_events: int = 100_000,
     ) -> None:
+        self.mapper: MessagePackMapper
         super().__init__(env)
-        mapper = self.mapper
-        if not isinstance(mapper, MessagePackMapper):
-            raise LedgerError(f"MAPPER_TOPIC must name a MessagePackMapper, not {type(mapper).__qualname__}")
-        self.mapper: MessagePackMapper = mapper
         self._subscriptions: WeakSet[LedgerSubscription] = WeakSet()
         recorder = self.recorder
         self._sqlite = recorder if isinstance(recorder, SQLiteLedgerRecorder) else None
-        self._index: OrderIndex = self._sqlite or ScannedIndex(recorder, mapper)
+        self._index: OrderIndex = self._sqlite or ScannedIndex(recorder, self.mapper)
         self.writable = self._sqlite is None or self._sqlite.file.writable
         if self.writable:
             self._group_commit = GroupCommitWriter(
                 self._sqlite or LibraryRecordStore(recorder),
-                mapper.to_record,
+                self.mapper.to_record,
                 on_committed=on_committed,
                 on_refused=on_refused,
                 on_stall=on_stall,
@@ -88,6 +85,13 @@ class OrderLedger(Application[str]):
             )
             # A process that ends without closing still records what it has submitted.
             finalize(self, self._group_commit.close)
+
+    def construct_mapper(self) -> MessagePackMapper:
+        """The library's hook. Raises `LedgerError` if the settings name a mapper that is not ours."""
+        mapper: Mapper[str] = super().construct_mapper()
+        if not isinstance(mapper, MessagePackMapper):
+            raise LedgerError(f"MAPPER_TOPIC must name a MessagePackMapper, not {type(mapper).__qualname__}")
+        return mapper
 
     @classmethod
     def open(

@@ -69,15 +69,22 @@ def translated(path: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
-        raise LedgerConflictError(f"{path}: {doing}: already recorded ({error})") from error
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        primary = None if code is None else code & 0xFF
-        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
-            code is None and "UTF-8" in str(error)
-        ):
+        raise LedgerConflictError(f"the ledger {path}: {doing}: refused ({error})") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if _means_damage(error):
             raise DamagedLedgerError(f"the ledger {path} is damaged: {doing}: {error}. {_ADVICE}") from error
         raise LedgerUnavailableError(f"the ledger {path}: {doing}: {error}") from error
+
+
+def _means_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    """Whether the file's content is to blame, and not the disk or another process."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # Python's own: a text, or a message quoting one, that is not text.
+        return isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error)
+    primary = code & 0xFF
+    # ERROR: a statement that has always worked does not fit the schema any more.
+    return primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 def extent(connection: sqlite3.Connection) -> tuple[int, int]:
