@@ -51,8 +51,11 @@ def offered_path(views: Path) -> Path:
     return views.with_name(views.name + ".offered")
 
 
-def open_fitting(source: EventSource, views: Path, on_progress: OnProgress | None = None) -> ViewsFile:
-    """The views at a path, built anew where there are none or where they do not fit this ledger (any more).
+def open_fitting(
+    source: EventSource, views: Path, on_progress: OnProgress | None = None, *, anew: bool = False
+) -> ViewsFile:
+    """The views at a path, built anew where there are none, or where they do not fit this ledger (any more),
+    or where that is asked for.
 
     The caller holds the `ViewsLock`. Raises `OtherLedgerError`, `NotViewsError` and `NewerViewsError` for a
     file that is somebody else's, which stays as it is.
@@ -68,7 +71,7 @@ def open_fitting(source: EventSource, views: Path, on_progress: OnProgress | Non
     try:
         if file.progress.ledger_id != source.ledger_id:
             raise OtherLedgerError(views, file.progress.ledger_id, source.ledger_id)
-        if not _fits(file.progress, source):
+        if anew or not _fits(file.progress, source):
             with _built(source, views, on_progress) as built:
                 file.take_over(built)
     except BaseException:

@@ -57,8 +57,8 @@ class DamagedViewsError(ViewsError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"The views {path} are damaged ({why}). The ledger is not: the views are built again from it "
-            "by whoever next brings them up to date."
+            f"The views {path} are damaged ({why}). The ledger is not: delete the file, and they are built "
+            "again from it."
         )
 
 

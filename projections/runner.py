@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from projections.building import adopt_offer, offered_path, open_fitting
-from projections.errors import ViewsError
+from projections.errors import DamagedViewsError, ViewsError
 from projections.event_source import EventSource
 from projections.follower import Follower
 from projections.views_lock import ViewsLock
@@ -59,6 +59,7 @@ class ProjectionRunner:
         self._position = 0
         self._follower: Follower | None = None
         self._failure: Exception | None = None
+        self._damaged = False
 
     @property
     def position(self) -> int:
@@ -122,6 +123,7 @@ class ProjectionRunner:
                 if self._stopping.is_set():
                     return
                 self._report(error)
+                self._damaged = isinstance(error, DamagedViewsError)
             if self._position > before:
                 delay = _FIRST_RETRY_S
             self._stopping.wait(delay)
@@ -138,7 +140,8 @@ class ProjectionRunner:
         self._failure = error
 
     def _keep(self) -> None:
-        with open_fitting(self._source, self.path, self._while_building) as views:
+        with open_fitting(self._source, self.path, self._while_building, anew=self._damaged) as views:
+            self._damaged = False
             while not self._stopping.is_set():
                 with Follower(self._source, views) as follower:
                     self._follower = follower

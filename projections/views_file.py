@@ -54,6 +54,9 @@ Python's lock, after which a busy thread may keep the lock for milliseconds."""
 
 _KEYS_PER_LOOK = 500
 
+BUSY_TIMEOUT_S = 5.0
+"""How long to wait for another program that writes into the file, or that restores its log."""
+
 EVENT_VOCABULARY = sha256(
     msgspec.json.encode(sorted((topic, cls.class_version) for topic, cls in EVENT_TYPES.items()))
 ).hexdigest()[:16]
@@ -91,7 +94,9 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     immutable = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
     uri = f"file:{quote(str(path.absolute()))}?mode=ro" + ("&immutable=1" if immutable else "")
     with translated(path):
-        connection = sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
         try:
             _recognise(path, connection)
         except BaseException:
@@ -133,7 +138,7 @@ class ViewsFile:
         """Views at position 0 in a file that is new or empty: without the indexes for queries, and not safe
         against any crash, until `complete`."""
         with translated(path):
-            connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
             try:
                 database = sqlite_utils.Database(connection)
                 for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -131072"):
@@ -149,7 +154,7 @@ class ViewsFile:
         """An existing file. Raises as `connect_for_reading` does."""
         _refuse_what_is_no_database(path)
         with translated(path):
-            connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
             try:
                 _recognise(path, connection)
                 database = sqlite_utils.Database(connection)
