@@ -83,7 +83,7 @@ class Simulator:
         self._stream_faults = StreamFaults(self.faults, self._hub.is_watched)
         self._read_faults = ReadFaults(self.chain.read, self._stream_faults)
         self._stopping = asyncio.Event()
-        gateway = Gateway(
+        self.gateway = Gateway(
             self.chain,
             self.faults,
             NonceBook(strict_floor=options.strict_nonce_floor),
@@ -94,9 +94,14 @@ class Simulator:
             self._stopping,
         )
         self._websocket = WebSocketEndpoint(
-            gateway, self._hub, self._snapshot, options.limits, options.websocket, now_ms=self.clock.now_ms
+            self.gateway,
+            self._hub,
+            self._snapshot,
+            options.limits,
+            options.websocket,
+            now_ms=self.clock.now_ms,
         )
-        self._app = Server(gateway, self._websocket, self._stopping).application()
+        self._app = Server(self.gateway, self._websocket, self._stopping).application()
         Control(self, self.faults).add_routes(self._app)
         self.market: BackgroundMarket | None = None
         if options.market is not None:

@@ -4,6 +4,7 @@ Verification here means recovery. A signature over anything else than the canoni
 signature of *some* key, so it yields an address nobody knows, and a different one each time.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ _EXCHANGE_DOMAIN = bytes.fromhex("d79297fcdf2ffcd4ae223d01edaa2ba214ff8f401d7c93
 
 _AGENT_TYPE = bytes.fromhex("26f05c2f7239b6983075e58321292d77b3aa173d19b27257ac96ab362570f508")
 """Type hash of ``Agent(string source,bytes32 connectionId)`` (sheet 3.3)."""
+
+_SOURCE_HASHES = {network: bytes(keccak(network.source.encode())) for network in Network}
 
 _USER_SIGNED_TYPES: Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "usdSend": ("UsdSend", (("string", "destination"), ("string", "amount"), ("uint64", "time"))),
@@ -75,6 +78,7 @@ _DOMAIN_TYPE = [
 ]
 
 
+_SCALAR = re.compile(r"0[xX][0-9a-fA-F]{1,64}")
 _posted_signature = record({"r": text, "s": text, "v": u32})
 
 
@@ -107,10 +111,9 @@ class Signature:
 
 
 def _scalar(hex_text: str) -> int:
-    digits = hex_text[2:] if hex_text[:2] in ("0x", "0X") else ""
-    if not 0 < len(digits) <= 64 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
+    if not _SCALAR.fullmatch(hex_text):
         raise UnrecoverableSignature
-    return int(digits, 16)
+    return int(hex_text, 16)
 
 
 def connection_id(
@@ -127,7 +130,7 @@ def connection_id(
 
 def l1_digest(connection: bytes, network: Network) -> bytes:
     """Return the 32 bytes that are signed for an L1 action with this connection id (sheet 3.3)."""
-    struct_hash = keccak(_AGENT_TYPE + keccak(network.source.encode()) + connection)
+    struct_hash = keccak(_AGENT_TYPE + _SOURCE_HASHES[network] + connection)
     return bytes(keccak(b"\x19\x01" + _EXCHANGE_DOMAIN + struct_hash))
 
 

@@ -1,6 +1,7 @@
 """The WebSocket endpoint: control frames, subscriptions, posts, broken connections (protocol sheet 7)."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from adapters.simulator.subscriptions import InvalidSubscription, normalised
 
 Snapshot = Callable[[dict[str, Any]], list[dict[str, Any]]]
 """The first frames of a normalised subscription; raises Unprocessable if its coin or dex does not exist."""
+
+_log = logging.getLogger(__name__)
 
 _PONG = '{"channel":"pong"}'
 _GREETING = "Websocket connection established."
@@ -317,7 +320,11 @@ class Connection:
 
     async def _answer_post(self, post_id: int, kind: str, payload: Any) -> None:
         gateway = self._endpoint.gateway
-        answer = await (gateway.act if kind == "action" else gateway.read)(payload, ip=self.ip)
+        try:
+            answer = await (gateway.act if kind == "action" else gateway.read)(payload, ip=self.ip)
+        except Exception:
+            _log.exception("a post failed inside the simulator")
+            answer = Answer.from_edge(500)  # as aiohttp answers a failed HTTP request
         if answer.fate is Fate.RESET:
             self.abort()
         elif answer.fate is Fate.HANGS:
