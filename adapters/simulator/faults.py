@@ -25,6 +25,8 @@ class Scope(enum.Enum):
     """One read on ``/info``."""
     STREAM = "stream"
     """Messages of subscriptions."""
+    DATA = "data"
+    """Messages of subscriptions, or reads if `info` is given."""
     SOCKET = "socket"
     """Connections, at once; such a fault does not wait on the board."""
 
@@ -52,6 +54,8 @@ class Kind:
 _CANCELS = frozenset({"cancel", "cancelByCloid"})
 _MODIFIES = frozenset({"modify", "batchModify"})
 _FILL_STREAMS = frozenset({"userFills", "userEvents"})
+_FILL_DATA = _FILL_STREAMS | {"userFillsByTime"}
+_STATUS_DATA = frozenset({"orderUpdates", "userHistoricalOrders", "orderStatus", "historicalOrders"})
 _STATUS_READ = frozenset({"orderStatus"})
 
 _HOW = Parameter(word("reset", "hang"), "reset", "reset the connection, or never answer")
@@ -137,19 +141,19 @@ KINDS: Mapping[str, Kind] = {
         _FILL_STREAMS,
     ),
     "unknown_status": Kind(
-        Scope.STREAM,
-        "orderUpdates carry a status nobody knows",
+        Scope.DATA,
+        "orders have a status nobody knows",
         {"text": Parameter(text, "frozenByCommittee", "the status")},
-        frozenset({"orderUpdates"}),
+        _STATUS_DATA,
     ),
     "unknown_dir": Kind(
-        Scope.STREAM,
-        "fills carry a dir nobody knows",
+        Scope.DATA,
+        "fills have a dir nobody knows",
         {"text": Parameter(text, "Teleported Long", "the dir")},
-        _FILL_STREAMS,
+        _FILL_DATA,
     ),
-    "extra_fields": Kind(Scope.STREAM, "elements have members nobody knows"),
-    "garbage_element": Kind(Scope.STREAM, "one element among the good ones cannot be read"),
+    "extra_fields": Kind(Scope.DATA, "elements have members nobody knows"),
+    "garbage_element": Kind(Scope.DATA, "one element among the good ones cannot be read"),
     "non_json_frame": Kind(
         Scope.STREAM,
         "a frame that is not JSON comes before the message",
@@ -174,8 +178,6 @@ KINDS: Mapping[str, Kind] = {
     "snapshot_again": Kind(Scope.SOCKET, "subscriptions that began with a snapshot send it again"),
 }
 """Every fault there is, by the name it is injected under."""
-
-_REQUEST_SCOPES = (Scope.REQUEST, Scope.ACTION, Scope.READ)
 
 
 @dataclass(slots=True)
@@ -220,6 +222,7 @@ class Fault:
             Scope.ACTION: {"action", "user", "cloid"},
             Scope.READ: {"info", "user", "cloid"},
             Scope.STREAM: {"channel", "user", "cloid", "coin"},
+            Scope.DATA: {"channel", "info", "user", "cloid", "coin"},
             Scope.SOCKET: {"user"},
         }[kind.scope]
         for name in ("action", "info", "channel", "user", "cloid", "coin"):
@@ -230,8 +233,8 @@ class Fault:
         selected = self.action or self.info or self.channel
         if selected is not None and kind.only and selected not in kind.only:
             raise BadInput(f"{self.kind} happens to {', '.join(sorted(kind.only))} only, not to {selected}")
-        if self.action is not None and self.info is not None:
-            raise BadInput("give either action or info: one request is never both")
+        if self.info is not None and (self.action is not None or self.channel is not None):
+            raise BadInput("give either info or what else it is to happen to: one thing is never both")
         if self.kind == "stale_open_orders" and self.user is None:
             raise BadInput("user: stale_open_orders needs the account whose orders are frozen")
 
@@ -372,10 +375,6 @@ class FaultBoard:
         """Whether nothing waits: the cheap question before the dear ones."""
         return not self._pinned
 
-    def has_any(self, scope: Scope) -> bool:
-        """Whether any fault of this scope waits."""
-        return any(pinned.fault.scope is scope for pinned in self._pinned.values())
-
     def take(self, occasion: Occasion) -> list[tuple[int, Fault]]:
         """Return the faults that happen on this occasion, with their ids; those used up leave the board."""
         due = []
@@ -406,6 +405,10 @@ def _matches(fault: Fault, occasion: Occasion) -> bool:
 
 
 def _scope_matches(fault: Fault, occasion: Occasion) -> bool:
-    if fault.scope is Scope.REQUEST:
-        return occasion.scope is (Scope.READ if fault.info is not None else Scope.ACTION)
-    return fault.scope is occasion.scope
+    match fault.scope:
+        case Scope.REQUEST:
+            return occasion.scope is (Scope.ACTION if fault.info is None else Scope.READ)
+        case Scope.DATA:
+            return occasion.scope is (Scope.STREAM if fault.info is None else Scope.READ)
+        case scope:
+            return occasion.scope is scope

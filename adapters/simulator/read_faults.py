@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from adapters.simulator.distortions import DISTORTIONS, distorted
 from adapters.simulator.faults import Fault
 from adapters.simulator.stream_faults import StreamFaults
 
@@ -38,6 +39,8 @@ class ReadFaults:
                     answer = self._frozen.get((fault_id, kind, request.get("dex") or ""), answer)
                 case "odd_ioc_size":
                     answer = _with_full_size(answer)
+                case distortion if distortion in DISTORTIONS:
+                    answer = distorted(fault_id, fault, answer)
         if kind in _FILL_READS:
             hidden = self._stream.hidden_tids()
             if hidden:

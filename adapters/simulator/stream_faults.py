@@ -1,10 +1,10 @@
 """Faults of the stream: what becomes of the messages of one block on their way to the subscribers."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from adapters.simulator.distortions import distorted, rows_of
 from adapters.simulator.engine import StreamMessage
 from adapters.simulator.faults import Fault, FaultBoard, Occasion, Scope
 
@@ -51,7 +51,7 @@ class StreamFaults:
     def shape(self, messages: Sequence[StreamMessage]) -> list[Delivery]:
         """Return what is to be published instead of `messages`, in order."""
         late = self._late_ms
-        if not self._board.has_any(Scope.STREAM):
+        if self._board.is_empty:
             if not late:
                 return [Delivery(message) for message in messages]
             return [Delivery(message, _lateness(message, late)) for message in messages]
@@ -92,7 +92,7 @@ class StreamFaults:
             row["tid"]
             for message, hidden in self._withheld
             if hidden
-            for row in rows_of(message.kind, message.data)
+            for row in rows_of(message.data)
             if "tid" in row
         )
 
@@ -112,24 +112,14 @@ class StreamFaults:
             case "non_json_frame":
                 return [replace(delivery, text_before=fault.params["text"])]
             case "fill_withheld":
-                if not rows_of(message.kind, message.data):
+                if not rows_of(message.data):
                     return [delivery]
                 self._withheld.append((message, fault.params["reads"] == "hide"))
                 return []
             case _:
-                return [replace(delivery, message=_distorted(fault_id, fault, message))]
-
-
-def rows_of(kind: str, data: Any) -> list[dict[str, Any]]:
-    """The elements of a message: order updates, fills, fundings and the like; [] for other messages."""
-    if kind == "orderUpdates":
-        return list(data)
-    if not isinstance(data, dict):
-        return []
-    for member in ("fills", "fundings", "nonFundingLedgerUpdates", "orderHistory", "nonUserCancel"):
-        if isinstance(data.get(member), list):
-            return list(data[member])
-    return []
+                return [
+                    replace(delivery, message=_with_data(message, distorted(fault_id, fault, message.data)))
+                ]
 
 
 def _occasion(message: StreamMessage) -> Occasion:
@@ -137,7 +127,7 @@ def _occasion(message: StreamMessage) -> Occasion:
         return Occasion(
             Scope.STREAM, message.kind, message.user, (), () if message.coin is None else (message.coin,)
         )
-    rows = [row.get("order", row) for row in rows_of(message.kind, message.data)]
+    rows = [row.get("order", row) for row in rows_of(message.data)]
     coins = {row["coin"] for row in rows if "coin" in row}
     if message.coin is not None:
         coins.add(message.coin)
@@ -176,37 +166,3 @@ def _cut_off(deliveries: list[Delivery], user: str | None, keep: int) -> list[De
         elif seen == keep:
             kept.append(replace(delivery, disconnect_after=True))
     return kept
-
-
-def _distorted(fault_id: int, fault: Fault, message: StreamMessage) -> StreamMessage:
-    data = copy.deepcopy(message.data)
-    rows = rows_of(message.kind, data)
-    change: Callable[[dict[str, Any]], None]
-    match fault.kind:
-        case "unknown_status":
-            change = _set("status", fault.params["text"])
-        case "unknown_dir":
-            change = _set("dir", fault.params["text"])
-        case "extra_fields":
-            change = _set("simulatorExtra", {"fault": fault_id, "nested": [None, "0.0"]})
-        case "garbage_element":
-            _insert_garbage(message.kind, data)
-            return _with_data(message, data)
-        case _:
-            raise AssertionError(f"no stream fault is called {fault.kind}")
-    for row in rows:
-        change(row)
-    return _with_data(message, data)
-
-
-def _set(member: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(row: dict[str, Any]) -> None:
-        row[member] = value
-
-    return change
-
-
-def _insert_garbage(kind: str, data: Any) -> None:
-    listed = data if isinstance(data, list) else next((v for v in data.values() if isinstance(v, list)), None)
-    if listed is not None:
-        listed.insert(0, {"coin": None, "order": 17, "px": {}, "oid": "not a number"})

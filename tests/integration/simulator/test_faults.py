@@ -401,6 +401,29 @@ def test_a_status_and_a_dir_nobody_knows_can_appear() -> None:
     at_the_venue(scenario)
 
 
+def test_reads_can_be_distorted_like_messages() -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        oid = await resting(client)
+        sim.trade("BTC", is_buy=False, size=HALF, price=Decimal(43000))
+        sim.faults.inject(Fault("unknown_status", info="orderStatus", params={"text": "napping"}))
+        sim.faults.inject(Fault("unknown_status", info="historicalOrders"))
+        sim.faults.inject(Fault("unknown_dir", info="userFills"))
+        sim.faults.inject(Fault("garbage_element", info="openOrders"))
+        sim.faults.inject(Fault("extra_fields", info="frontendOpenOrders"))
+        assert (await status_of(client, oid))["order"]["status"] == "napping"
+        history = await client.info(type="historicalOrders", user=ADDRESS)
+        assert {row["status"] for row in history} == {"frozenByCommittee"}
+        assert (await client.info(type="userFills", user=ADDRESS))[0]["dir"] == "Teleported Long"
+        garbage, good = await client.info(type="openOrders", user=ADDRESS)
+        assert (garbage["oid"], good["oid"]) == ("not a number", oid)
+        (shown,) = await client.info(type="frontendOpenOrders", user=ADDRESS)
+        assert "simulatorExtra" in shown
+        assert sim.faults.is_empty
+        assert (await status_of(client, oid))["order"]["status"] == "open"
+
+    at_the_venue(scenario)
+
+
 def test_elements_can_have_members_nobody_knows() -> None:
     async def scenario(sim: Simulator, client: RawClient) -> None:
         socket = await watching(client, "orderUpdates")

@@ -123,7 +123,7 @@ def test_the_board_lists_what_waits_with_how_often_it_matched_and_happened() -> 
         ({"kind": "answer_lost", "count": True}, "count: expected int"),
         ({"kind": "answer_lost", "nth": 0}, "nth: the first match has number 1"),
         ({"kind": "answer_lost", "probability": 0}, "probability"),
-        ({"kind": "answer_lost", "action": "order", "info": "meta"}, "either action or info"),
+        ({"kind": "answer_lost", "action": "order", "info": "meta"}, "give either info or"),
         ({"kind": "answer_lost", "channel": "userFills"}, "channel: answer_lost cannot be selected by it"),
         ({"kind": "answer_lost", "params": {"how": "softly"}}, "params.how: expected one of reset, hang"),
         ({"kind": "answer_lost", "params": {"why": 1}}, "answer_lost has no why; it takes: how"),
