@@ -104,7 +104,7 @@ def config_text(chosen: dict[str, Any]) -> str:
             lines += ["", *_comment(meta.description)]
             default = getattr(defaults, field.name)
             if isinstance(default, dict):
-                lines += [f"# [{name}.{field.encode_name}]", '# spread_bps = "10"']
+                lines += [f"# [{name}.{field.encode_name}]", *_SAMPLE_PARAMS]
                 continue
             path = f"{name}.{field.encode_name}"
             if path in chosen:
@@ -117,6 +117,9 @@ def config_text(chosen: dict[str, Any]) -> str:
                 lines.append(f"# {field.encode_name} = {_toml(default)}")
     return "\n".join(lines) + "\n"
 
+
+_SAMPLE_PARAMS = ('# trading_pair = "BTC-USD"', "# order_amount = 0.01", "# spread_bps = 20.0")
+"""What the strategy that is shown as an example is made with."""
 
 _SHOWN_SET = frozenset({"venue.network", "venue.trading_pairs"})
 """What nearly everybody changes first, written as a setting rather than as a comment."""

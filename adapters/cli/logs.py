@@ -2,32 +2,32 @@
 
 Give a record its context as `extra={"position": 17, "client_order_id": "..."}`; whatever stands in `extra` is
 written. Loaded secrets never get here; should one ever, it is blotted out of the finished line.
+
+Lines are written by a thread of their own: whoever logs never waits for a terminal that was paused, a pipe
+that nobody reads or a slow disk. What does not fit into the queue in between is dropped, counted, and said.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
-import re
-import sys
+import os
+import queue
+import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from adapters.cli.config import LogSettings
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.log_format import JsonFormatter, TextFormatter
 from adapters.cli.secrets import Secret
 
-__all__ = ["JsonFormatter", "TextFormatter", "set_up_logs"]
+__all__ = ["BackgroundHandler", "set_up_logs"]
 
-_BLOT = "[secret]"
-_CONTEXT_FIRST = ("position", "client_order_id")
-# The attributes of every record; what else one has came in as `extra`.
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_STANDARD_ERROR = 2
+_QUEUE_SIZE = 10_000
+_PATIENCE_S = 2.0
 
 
 def set_up_logs(settings: LogSettings, secrets: Iterable[Secret] = ()) -> None:
@@ -36,17 +36,7 @@ def set_up_logs(settings: LogSettings, secrets: Iterable[Secret] = ()) -> None:
     Raises `CommandError` when the log file cannot be written.
     """
     formatter = (JsonFormatter if settings.format == "json" else TextFormatter)(secrets)
-    handler: logging.Handler
-    if settings.file:
-        try:
-            # Opened again when it was rotated away.
-            handler = WatchedFileHandler(Path(settings.file), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(
-                f"Cannot write the log file {settings.file}: {error.strerror}.", ExitCode.CONFIG
-            ) from None
-    else:
-        handler = logging.StreamHandler(sys.stderr)
+    handler = BackgroundHandler(_writer(settings.file))
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for former in root.handlers[:]:
@@ -56,66 +46,102 @@ def set_up_logs(settings: LogSettings, secrets: Iterable[Secret] = ()) -> None:
     root.setLevel(settings.level.upper())
 
 
-class _RedactingFormatter(logging.Formatter):
-    """Blots every loaded secret out of the finished line: message, context and traceback alike."""
+def _writer(file: str) -> logging.Handler:
+    if not file:
+        return _StandardErrorHandler()
+    try:
+        # Opened again when it was rotated away.
+        return WatchedFileHandler(Path(file), encoding="utf-8")
+    except OSError as error:
+        message = f"Cannot write the log file {file}: {error.strerror}."
+        raise CommandError(message, ExitCode.CONFIG) from None
 
-    def __init__(self, secrets: Iterable[Secret]) -> None:
+
+class BackgroundHandler(logging.Handler):
+    """Hands records to a thread that writes them with another handler. `dropped` counts what did not fit."""
+
+    def __init__(self, writer: logging.Handler, *, queue_size: int = _QUEUE_SIZE) -> None:
         super().__init__()
-        texts = {secret.reveal() for secret in secrets} - {""}
-        # Longest first: of two secrets, one may be the beginning of the other.
-        forms = "|".join(re.escape(text) for text in sorted(texts, key=lambda text: (-len(text), text)))
-        self._blot = re.compile(f"(?:0x)?(?:{forms})", re.IGNORECASE).sub if texts else None
+        self.dropped = 0
+        self._said_dropped = 0
+        self._writer = writer
+        # Only our thread writes with it; a lock would let a stuck write hold up the end of the process.
+        writer.lock = None
+        # A record to write; an event to set once everything before it is written; None to end.
+        self._queue: queue.Queue[logging.LogRecord | threading.Event | None] = queue.Queue(queue_size)
+        self._thread = threading.Thread(target=self._write, name="log writer", daemon=True)
+        self._thread.start()
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = self.line(record)
-        return line if self._blot is None else self._blot(_BLOT, line)
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:
+        self._writer.setFormatter(fmt)
 
-    def line(self, record: logging.LogRecord) -> str:
-        raise AssertionError("each format writes its own line")
+    def emit(self, record: logging.LogRecord) -> None:
+        # Arguments may change and tracebacks keep frames alive: only text waits in the queue.
+        record = copy.copy(record)
+        record.msg, record.args = record.getMessage(), None
+        if record.exc_info:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_info = None
+        try:
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
 
-    def _context(self, record: logging.LogRecord) -> dict[str, Any]:
-        given = record.__dict__
-        first = {name: given[name] for name in _CONTEXT_FIRST if name in given}
-        return first | {name: given[name] for name in given if name not in _STANDARD and name not in first}
+    def flush(self) -> None:
+        """Wait, though not for ever, until everything logged so far is written."""
+        written = threading.Event()
+        try:
+            self._queue.put(written, timeout=_PATIENCE_S)
+        except queue.Full:
+            return
+        written.wait(_PATIENCE_S)
 
-    def _trace(self, record: logging.LogRecord) -> str:
-        trace = self.formatException(record.exc_info) if record.exc_info else ""
-        return f"{trace}\n{self.formatStack(record.stack_info)}" if record.stack_info else trace
+    def close(self) -> None:
+        """Write what is left, though not for ever, and end the thread."""
+        if self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=_PATIENCE_S)
+            except queue.Full:
+                # Nobody reads what is written. The thread ends with the process.
+                super().close()
+                return
+            self._thread.join(_PATIENCE_S)
+        super().close()
+
+    def _write(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            self._writer.handle(item)
+            if self.dropped != self._said_dropped:
+                missing, self._said_dropped = self.dropped - self._said_dropped, self.dropped
+                self._writer.handle(_dropped_record(missing))
+        self._writer.close()
 
 
-class TextFormatter(_RedactingFormatter):
-    """`2026-01-31T12:00:00.123Z INFO name: message position=17 client_order_id=…`, a traceback below it."""
-
-    def line(self, record: logging.LogRecord) -> str:
-        parts = [f"{_time(record)} {record.levelname} {record.name}: {_one_line(record.getMessage())}"]
-        parts += [f"{name}={_one_line(str(value))}" for name, value in self._context(record).items()]
-        trace = self._trace(record)
-        return " ".join(parts) + (f"\n{trace}" if trace else "")
-
-
-class JsonFormatter(_RedactingFormatter):
-    """One JSON object per line: `time`, `level`, `logger`, `message`, the context, and `exception` if any."""
-
-    def line(self, record: logging.LogRecord) -> str:
-        document = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
+def _dropped_record(count: int) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {
+            "name": __name__,
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": f"{count} log lines were dropped: they came faster than they could be written",
         }
-        # Context cannot displace what every line has.
-        document = self._context(record) | document
-        trace = self._trace(record)
-        if trace:
-            document["exception"] = trace
-        return msgspec.json.encode(document, enc_hook=str).decode()
+    )
 
 
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03d}Z"
+class _StandardErrorHandler(logging.Handler):
+    """Writes to the descriptor itself.
 
+    Python's own stream has a lock; a thread that is stuck in it when the process ends would abort it.
+    """
 
-def _one_line(text: str) -> str:
-    """A venue's text may hold anything: a log line stays one line, and a terminal obeys nothing in it."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    def emit(self, record: logging.LogRecord) -> None:
+        line = (self.format(record) + "\n").encode(errors="backslashreplace")
+        try:
+            while line:
+                line = line[os.write(_STANDARD_ERROR, line) :]
+        except OSError:
+            # Whoever read our log is gone. Trading goes on; there is nobody left to tell.
+            return

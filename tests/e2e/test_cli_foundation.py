@@ -156,3 +156,26 @@ def test_ctrl_c_ends_the_simulator_at_once_and_without_a_traceback(tmp_path: Pat
         _, errors = process.communicate(timeout=_PATIENCE_S)
     assert process.returncode in (0, 130)
     assert "Traceback" not in errors
+
+
+def test_a_process_whose_log_nobody_reads_goes_on_and_ends(tmp_path: Path) -> None:
+    chatty = """if True:
+        import logging
+        from adapters.cli.config import LogSettings
+        from adapters.cli.logs import set_up_logs
+        set_up_logs(LogSettings())
+        for number in range(20_000):
+            logging.getLogger("chatty").info("line %d of very many that nobody reads", number)
+        print("went on", flush=True)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", chatty],
+        cwd=tmp_path,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "went on\n"
+        assert process.wait(timeout=_PATIENCE_S) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,8 @@ from adapters.cli.config_reading import ConfigError, load_config
 from adapters.cli.init import config_text
 from adapters.cli.main import main
 from adapters.cli.secrets import load_signing_key
+from adapters.strategies.loading import load_strategy
+from adapters.strategies.market_making import MarketMakingSample
 
 
 def _uncommented(text: str) -> str:
@@ -65,6 +68,13 @@ def test_what_is_shown_as_an_example_is_of_the_right_form(tmp_path: Path) -> Non
         "venue.vault_address",
         "secrets",
     }
+
+
+def test_the_strategy_that_is_shown_can_be_made(tmp_path: Path) -> None:
+    settings = tomllib.loads(_uncommented(config_text({})), parse_float=Decimal)["strategy"]
+    made = load_strategy(settings["class"], settings["params"])
+    assert isinstance(made, MarketMakingSample)
+    assert made.order_amount == Decimal("0.01")
 
 
 def test_every_line_fits_a_terminal() -> None:
