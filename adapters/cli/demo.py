@@ -44,6 +44,7 @@ from adapters.cli.logs import set_up_logs
 from adapters.cli.run import network_of, run_loop
 from adapters.cli.secrets import Secret
 from adapters.hyperliquid.client_ids import cloid_for
+from adapters.runtime.runtime import RuntimeFault
 from adapters.strategies.market_making import MarketMakingSample
 from domain.enums import OrderState
 from domain.events import OrderFilled, OrderSubmitUnknown
@@ -104,7 +105,12 @@ def _run(options: argparse.Namespace) -> int:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"Cannot make the folder {directory}: {error.strerror}.", ExitCode.USAGE) from None
-    return run_loop(_Demo(directory, options.seconds, options.seed, as_json=options.json).run())
+    try:
+        return run_loop(_Demo(directory, options.seconds, options.seed, as_json=options.json).run())
+    except RuntimeFault as fault:
+        raise CommandError(
+            f"The live process had to stop: {fault}; see {directory}/orderledger.log."
+        ) from None
 
 
 class _Incident(msgspec.Struct):
@@ -246,8 +252,11 @@ class _Demo:
         cloid = cloid_for(order_id)
         await self._fault(kind="answer_lost", action="order", user=self.account, cloid=cloid)
         await self._fault(kind="stream_lost", channel="orderUpdates", user=self.account, cloid=cloid)
+        await self._until(process, lambda: connector.order_book(PAIR).mid_price is not None)
         mid = connector.order_book(PAIR).mid_price
-        assert mid is not None, "a connector that is ready knows the book"
+        if mid is None:
+            incident.story = "the market had only one side"
+            return
         connector.buy(
             PAIR, ORDER_AMOUNT, MONEY.multiply(mid, Decimal("0.97")), client_order_id=order_id, tag="demo"
         )

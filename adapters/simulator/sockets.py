@@ -14,5 +14,7 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
     raw = transport.get_extra_info("socket")
     if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    if isinstance(transport, asyncio.Transport):
-        transport.abort()
+    # Not by type: the transports of other event loops (uvloop) do not derive from asyncio's.
+    abort = getattr(transport, "abort", None)
+    if abort is not None:
+        abort()
