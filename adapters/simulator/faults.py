@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from adapters.simulator.inputs import BadInput, Reader, count, duration_ms, fraction, text, word
+from adapters.simulator.inputs import BadInput, Reader, at_least_one, count, duration_ms, fraction, text, word
 
 
 class Scope(enum.Enum):
@@ -136,7 +136,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "fill_withheld": Kind(
         Scope.STREAM,
-        "fills are kept back on all channels until released, while statuses pass",
+        "the fills of a block are kept back, on all channels unless one is given, until released",
         {"reads": Parameter(word("show", "hide"), "show", "whether reads list these fills meanwhile")},
         _FILL_STREAMS,
     ),
@@ -162,7 +162,7 @@ KINDS: Mapping[str, Kind] = {
     "disconnect_mid_sequence": Kind(
         Scope.STREAM,
         "the connection dies after the first messages of a block; the rest is lost",
-        {"keep": Parameter(count, 1, "how many messages still arrive")},
+        {"keep": Parameter(at_least_one, 1, "how many messages still arrive")},
     ),
     "drop_sockets": Kind(Scope.SOCKET, "connections are reset: all, or those that watch `user`"),
     "silent_sockets": Kind(

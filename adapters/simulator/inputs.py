@@ -30,6 +30,13 @@ def count(value: Any) -> int:
     return value
 
 
+def at_least_one(value: Any) -> int:
+    """A number of things, of which there must be one."""
+    if count(value) < 1:
+        raise BadInput("expected an integer, 1 or more")
+    return int(value)
+
+
 def flag(value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):

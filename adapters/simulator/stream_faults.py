@@ -58,7 +58,11 @@ class StreamFaults:
         deliveries: list[Delivery] = []
         cut: dict[str | None, int] = {}
         order_first: str | None = None
+        withheld: dict[str | None, bool] = {}
         for message in messages:
+            if message.kind in _FILLS and message.user in withheld and rows_of(message.data):
+                self._withheld.append((message, withheld[message.user]))
+                continue
             shaped = [Delivery(message, _lateness(message, late))]
             # what reaches nobody is no occasion: a fault must not be spent on the other side of a trade
             due = self._board.take(_occasion(message)) if self._is_watched(message) else []
@@ -67,13 +71,19 @@ class StreamFaults:
                     order_first = fault.params["first"]
                 elif fault.kind == "disconnect_mid_sequence":
                     cut[message.user] = fault.params["keep"]
+                elif fault.kind == "fill_withheld" and rows_of(message.data):
+                    hidden = fault.params["reads"] == "hide"
+                    self._withheld.append((message, hidden))
+                    shaped = []
+                    if fault.channel is None:
+                        withheld[message.user] = hidden  # the same fills on the other channel, too
                 else:
                     shaped = [again for one in shaped for again in self._applied(fault_id, fault, one)]
             deliveries += shaped
         if order_first is not None:
             deliveries.sort(key=lambda delivery: _is_first(delivery.message, order_first))
         for user, keep in cut.items():
-            deliveries = _cut_off(deliveries, user, keep)
+            deliveries = self._cut_off(deliveries, user, keep)
         return deliveries
 
     def release(self) -> list[StreamMessage]:
@@ -112,14 +122,25 @@ class StreamFaults:
             case "non_json_frame":
                 return [replace(delivery, text_before=fault.params["text"])]
             case "fill_withheld":
-                if not rows_of(message.data):
-                    return [delivery]
-                self._withheld.append((message, fault.params["reads"] == "hide"))
-                return []
+                return [delivery]  # an event without fills
             case _:
                 return [
                     replace(delivery, message=_with_data(message, distorted(fault_id, fault, message.data)))
                 ]
+
+    def _cut_off(self, deliveries: list[Delivery], user: str | None, keep: int) -> list[Delivery]:
+        kept: list[Delivery] = []
+        seen = 0
+        for delivery in deliveries:
+            if delivery.message.user != user or not self._is_watched(delivery.message):
+                kept.append(delivery)
+                continue
+            seen += 1
+            if seen < keep:
+                kept.append(delivery)
+            elif seen == keep:
+                kept.append(replace(delivery, disconnect_after=True))
+        return kept
 
 
 def _occasion(message: StreamMessage) -> Occasion:
@@ -151,18 +172,3 @@ def _lateness(message: StreamMessage, late: dict[str, int]) -> int:
 def _is_first(message: StreamMessage, first: str | None) -> int:
     kinds = ("orderUpdates",) if first == "orderUpdates" else _FILLS
     return 0 if message.kind in kinds else 1
-
-
-def _cut_off(deliveries: list[Delivery], user: str | None, keep: int) -> list[Delivery]:
-    kept: list[Delivery] = []
-    seen = 0
-    for delivery in deliveries:
-        if delivery.message.user != user:
-            kept.append(delivery)
-            continue
-        seen += 1
-        if seen < keep:
-            kept.append(delivery)
-        elif seen == keep:
-            kept.append(replace(delivery, disconnect_after=True))
-    return kept

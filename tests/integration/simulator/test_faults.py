@@ -364,7 +364,7 @@ def test_a_filled_status_can_come_without_its_fill_until_that_is_released() -> N
     async def scenario(sim: Simulator, client: RawClient) -> None:
         socket = await watching(client, "orderUpdates", "userFills", "userEvents")
         await resting(client)
-        sim.faults.inject(Fault("fill_withheld", user=ADDRESS, count=None, params={"reads": "hide"}))
+        sim.faults.inject(Fault("fill_withheld", user=ADDRESS, params={"reads": "hide"}))
         sim.trade("BTC", is_buy=False, size=Decimal("0.01"), price=Decimal(43000))
         await socket.sync()
         assert update_statuses(socket) == [
@@ -470,8 +470,7 @@ def test_a_connection_can_die_in_the_middle_of_a_sequence() -> None:
         socket = await watching(client, "orderUpdates", "userFills", "userEvents")
         oid = await resting(client)
         await socket.sync()
-        fault = Fault("disconnect_mid_sequence", channel="orderUpdates", user=ADDRESS)
-        sim.faults.inject(fault)
+        sim.faults.inject(Fault("disconnect_mid_sequence", user=ADDRESS, params={"keep": 2}))
         sim.trade("BTC", is_buy=False, size=Decimal("0.01"), price=Decimal(43000))
         await socket.until_closed()
         assert update_statuses(socket) == [
