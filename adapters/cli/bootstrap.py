@@ -30,6 +30,8 @@ from adapters.storage.errors import (
 )
 from adapters.storage.ledger import OrderLedger
 from adapters.strategies.strategy import Strategy
+from adapters.zeromq.bind_address import BindAddressError
+from adapters.zeromq.errors import PublisherError
 from adapters.zeromq.publisher import ZMQOrderEventPublisher
 from domain.client_order_id import SESSION_ID_BITS
 from domain.event_codec import decode_event
@@ -234,14 +236,17 @@ class LiveProcess:
         settings = self.config.publisher
         if not settings.enabled:
             return None
-        publisher = ZMQOrderEventPublisher(
-            settings.bind,
-            venue=VENUE,
-            encoding=settings.encoding,
-            last_position=position,
-            allow_remote=settings.allow_remote,
-            queue_size=settings.queue_size,
-        )
+        try:
+            publisher = ZMQOrderEventPublisher(
+                settings.bind,
+                venue=VENUE,
+                encoding=settings.encoding,
+                last_position=position,
+                allow_remote=settings.allow_remote,
+                queue_size=settings.queue_size,
+            )
+        except (PublisherError, BindAddressError) as error:
+            raise CommandError(str(error), ExitCode.CONFIG) from None
         log.info("order events are published at %s", publisher.endpoint)
         return publisher
 

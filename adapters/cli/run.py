@@ -17,9 +17,9 @@ from adapters.cli.config_reading import load_config, require_live
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.logs import set_up_logs
 from adapters.cli.secrets import load_signing_key
+from adapters.cli.strategy import configured_strategy
 from adapters.hyperliquid.networks import Network, NetworkError, network_named
 from adapters.runtime.runtime import RuntimeFault
-from adapters.strategies.loading import load_strategy
 
 __all__ = ["network_of", "register", "run_loop"]
 
@@ -68,8 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     config = load_config(options.config, os.environ)
     require_live(config, live=options.live)
     set_up_logs(config.log)
-    settings = config.strategy
-    strategy = load_strategy(settings.class_path, settings.params) if settings.class_path else None
+    strategy = configured_strategy(config.strategy, options.config)
     secrets = config.secrets
     key = None
     # Following an account without placing anything needs no key.
