@@ -368,6 +368,107 @@ def test_a_filled_status_can_come_without_its_fill_until_that_is_released() -> N
         sim.trade("BTC", is_buy=False, size=Decimal("0.01"), price=Decimal(43000))
         await socket.sync()
         assert update_statuses(socket) == ["open", "filled"]
+        assert fills_on(socket, "userFills") == fills_on(socket, "user") == []
+        assert await client.info(type="userFills", user=ADDRESS) == []
+        status, answer = await client.operate("control", op="release_fills")
+        assert (status, answer["released"]) == (200, 2)
+        await socket.sync()
+        (fill,) = fills_on(socket, "userFills")
+        assert fills_on(socket, "user") == [fill]
+        assert await client.info(type="userFillsByTime", user=ADDRESS, startTime=0) == [fill]
+
+    at_the_venue(scenario)
+
+
+def test_a_status_and_a_dir_nobody_knows_can_appear() -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        socket = await watching(client, "orderUpdates", "userFills")
+        sim.faults.inject(Fault("unknown_status", params={"text": "frozenCanceled"}))
+        sim.faults.inject(Fault("unknown_dir", channel="userFills"))
+        await resting(client)
+        sim.trade("BTC", is_buy=False, size=Decimal("0.01"), price=Decimal(43000))
+        await socket.sync()
+        assert socket.on("orderUpdates")[0][0]["status"] == "frozenCanceled"
+        assert fills_on(socket, "userFills")[0]["dir"] == "Teleported Long"
+        (recorded,) = await client.info(type="userFills", user=ADDRESS)
+        assert recorded["dir"] == "Open Long", "only the stream was distorted"
+
+    at_the_venue(scenario)
+
+
+def test_reads_can_be_distorted_like_messages() -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        oid = await resting(client)
+        sim.trade("BTC", is_buy=False, size=HALF, price=Decimal(43000))
+        sim.faults.inject(Fault("unknown_status", info="orderStatus", params={"text": "napping"}))
+        sim.faults.inject(Fault("unknown_status", info="historicalOrders"))
+        sim.faults.inject(Fault("unknown_dir", info="userFills"))
+        sim.faults.inject(Fault("garbage_element", info="openOrders"))
+        sim.faults.inject(Fault("extra_fields", info="frontendOpenOrders"))
+        assert (await status_of(client, oid))["order"]["status"] == "napping"
+        history = await client.info(type="historicalOrders", user=ADDRESS)
+        assert {row["status"] for row in history} == {"frozenByCommittee"}
+        assert (await client.info(type="userFills", user=ADDRESS))[0]["dir"] == "Teleported Long"
+        garbage, good = await client.info(type="openOrders", user=ADDRESS)
+        assert (garbage["oid"], good["oid"]) == ("not a number", oid)
+        (shown,) = await client.info(type="frontendOpenOrders", user=ADDRESS)
+        assert "simulatorExtra" in shown
+        assert sim.faults.is_empty
+        assert (await status_of(client, oid))["order"]["status"] == "open"
+
+    at_the_venue(scenario)
+
+
+def test_elements_can_have_members_nobody_knows() -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        socket = await watching(client, "orderUpdates")
+        sim.faults.inject(Fault("extra_fields", channel="orderUpdates"))
+        oid = await resting(client)
+        await socket.until(lambda: bool(socket.on("orderUpdates")))
+        (update,) = socket.on("orderUpdates")[0]
+        assert update["order"]["oid"] == oid
+        assert "simulatorExtra" in update
+
+    at_the_venue(scenario)
+
+
+@pytest.mark.parametrize("kind", ["orderUpdates", "userFills"])
+def test_one_garbage_element_can_sit_among_good_ones(kind: str) -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        socket = await watching(client, kind)
+        oid = await resting(client)
+        await socket.sync()
+        sim.faults.inject(Fault("garbage_element", channel=kind))
+        sim.trade("BTC", is_buy=False, size=Decimal("0.01"), price=Decimal(43000))
+        await socket.sync()
+        (data,) = socket.on(kind)[1:]
+        garbage, good = data if kind == "orderUpdates" else data["fills"]
+        assert garbage["oid"] == "not a number"
+        assert good.get("order", good)["oid"] == oid
+
+    at_the_venue(scenario)
+
+
+def test_a_frame_that_is_not_json_can_come_before_a_good_one() -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        socket = await watching(client, "orderUpdates")
+        sim.faults.inject(Fault("non_json_frame", channel="orderUpdates", params={"text": "<oops>"}))
+        await resting(client)
+        await socket.until(lambda: bool(socket.on("orderUpdates")))
+        assert socket.texts[-2] == "<oops>"
+
+    at_the_venue(scenario)
+
+
+def test_a_connection_can_die_in_the_middle_of_a_sequence() -> None:
+    async def scenario(sim: Simulator, client: RawClient) -> None:
+        socket = await watching(client, "orderUpdates", "userFills", "userEvents")
+        oid = await resting(client)
+        await socket.sync()
+        sim.faults.inject(Fault("disconnect_mid_sequence", user=ADDRESS, params={"keep": 2}))
+        sim.trade("BTC", is_buy=False, size=Decimal("0.01"), price=Decimal(43000))
+        await socket.until_closed()
+        assert update_statuses(socket) == ["open", "filled"]
         assert [fill["oid"] for fill in fills_on(socket, "userFills")] == [oid]
         assert fills_on(socket, "user") == []
         again = await watching(client, "userFills")
