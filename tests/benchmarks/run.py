@@ -52,8 +52,7 @@ def _in_fresh_process(name: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.run", "--in-this-process", name],
         cwd=HERE.parent.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode != 0 or not done.stdout.strip():
