@@ -43,7 +43,6 @@ __all__ = ["LiveProcess"]
 log = logging.getLogger("orderledger.process")
 
 TICK_S = 0.25
-STARTUP_TIMEOUT_S = 30.0
 
 
 @dataclass(slots=True)
@@ -266,9 +265,10 @@ class LiveProcess:
 
     async def _until_ready(self) -> None:
         connector, runtime = self.connector, self.runtime
+        patience_s = self.config.limits.startup_timeout_s
         fault = asyncio.ensure_future(runtime.run())
         settled = asyncio.ensure_future(
-            runtime.until(lambda: connector.ready or bool(connector.halted_because), STARTUP_TIMEOUT_S)
+            runtime.until(lambda: connector.ready or bool(connector.halted_because), patience_s)
         )
         await asyncio.wait((fault, settled), return_when=asyncio.FIRST_COMPLETED)
         if fault.done():
@@ -279,7 +279,7 @@ class LiveProcess:
             raise CommandError(f"Trading cannot begin: {connector.halted_because}.", ExitCode.CONFIG)
         if not connector.ready:
             raise CommandError(
-                f"The venue at {self._network.http_url} was not ready within {STARTUP_TIMEOUT_S:.0f} s; "
+                f"The venue at {self._network.http_url} was not ready within {patience_s:.0f} s; "
                 f"still waiting for: {', '.join(connector.readiness)}.",
                 ExitCode.UNREACHABLE,
             )

@@ -237,6 +237,14 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             "passed, an order whose fate is unknown can be proven absent.",
         ),
     ] = 15
+    startup_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=600,
+            description="How long the venue may take at the start before the process gives up (exit code 5).",
+        ),
+    ] = 30.0
     not_found_limit: Annotated[
         int,
         Meta(
