@@ -16,11 +16,13 @@ from eth_keys import keys
 from eth_utils import keccak
 
 from adapters.simulator.app import Simulator, SimulatorOptions
+from adapters.simulator.engine import ActionError
 from adapters.simulator.limits import IpLimits
 from adapters.simulator.market import MarketOptions
 from adapters.simulator.network import Network
 
 EXIT_OK = 0
+EXIT_USAGE = 2
 EXIT_CANNOT_LISTEN = 5
 
 DEVELOPMENT_USDC = Decimal(100_000)
@@ -99,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGINT or SIGTERM; return 0, or 5 if the port cannot be listened on."""
+    """Run until SIGINT or SIGTERM; return 0, 2 for accounts that cannot be, 5 for a port in use."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -112,7 +114,11 @@ async def run_simulator(options: SimulatorOptions) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    simulator = Simulator(options)
+    try:
+        simulator = Simulator(options)
+    except ActionError as refused:
+        print(f"orderledger sim: --fund or --agent: {refused.text}", file=sys.stderr)
+        return EXIT_USAGE
     try:
         await simulator.start()
     except OSError as taken:

@@ -71,6 +71,14 @@ def test_a_port_in_use_is_said_and_exits_with_5() -> None:
     assert "Traceback" not in err
 
 
+def test_an_agent_of_nobody_is_a_usage_error() -> None:
+    process = started("--agent", f"{AGENT}={ADDRESS}")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    assert f"Must deposit before performing actions. User: {ADDRESS}" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -90,7 +90,7 @@ def test_between_two_sets_of_quotes_nobody_sees_an_empty_book() -> None:
 def test_the_bots_never_run_out_of_requests_or_money() -> None:
     async def scenario() -> None:
         async with venue(market=MarketOptions(coins=("ETH",), take_probability=0.0)) as (sim, client):
-            for _ in range(1200):
+            for _ in range(600):
                 background(sim).tick()
             bids, asks = (await client.info(type="l2Book", coin="ETH"))["levels"]
             assert (len(bids), len(asks)) == (5, 5)

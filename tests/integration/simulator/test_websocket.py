@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket as socketlib
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -340,7 +341,10 @@ def test_a_greeting_that_is_not_json_may_come_first() -> None:
 
 def test_a_client_that_does_not_read_is_dropped_and_slows_nobody() -> None:
     async def scenario(sim: Simulator, client: RawClient, socket: RawSocket) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", sim.port, limit=4096)
+        slow = socketlib.socket()
+        slow.setsockopt(socketlib.SOL_SOCKET, socketlib.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", sim.port))
+        reader, writer = await asyncio.open_connection(sock=slow, limit=4096)
         writer.write(
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
