@@ -1,9 +1,10 @@
 """How long `buy()` takes a caller, while the whole live process does its work on what was placed.
 
 Ten threads place 1,000 orders a second between them, on a schedule that does not wait for slow answers,
-through the process that `orderledger run` runs: ledger, views, publisher and venue connection, the venue being
-the simulator in a process of its own. Each order is recorded durably, signed, sent and answered meanwhile: an
-immediate one below the market, which the venue ends at once, because it keeps only so many open.
+through the process that `orderledger run` runs: ledger, views, publisher and venue connection, the venue
+being the simulator in a process of its own. Each order is recorded durably, signed, sent and answered
+meanwhile: an immediate one below the market, which the venue ends at once, because it keeps only so many
+open.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Whether an event costs the same in a large core as in a small one.
 
-Two cores, each in a process of its own: one holds 100 orders, the other 20,000 live and 200,000 finished ones.
-In turns, each places orders, has them acknowledged and ended, and fills orders picked from all live ones. Timed
-is `step`, from raw bytes to events and effects, with garbage collection as in production.
+Two cores, each in a process of its own: one holds 100 orders, the other 20,000 live and 200,000 finished
+ones. In turns, each places orders, has them acknowledged and ended, and fills orders picked from all live
+ones. Timed is `step`, from raw bytes to events and effects, with garbage collection as in production.
 """
 
 import json
