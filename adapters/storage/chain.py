@@ -18,7 +18,9 @@ from struct import Struct
 
 import msgspec
 
+from adapters.storage.key_check import key_index_problem
 from adapters.storage.ledger_file import LedgerFile, extent
+from adapters.storage.mapper import MessagePackMapper
 from adapters.storage.records import EventRecord
 
 __all__ = ["GENESIS", "ChainReport", "links", "verify_chain"]
@@ -59,8 +61,8 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
 
     A `reason` without a `first_bad_position` means that every event is good but the index over them is not.
 
-    `head` is the hash of the last good event, in hex: noted somewhere else, it proves later that nothing
-    up to `last_position` was changed.
+    `head` is the hash at `last_position`, the end of the chain, in hex: noted somewhere else, it proves later
+    that nothing up to there was changed.
     """
 
     path: str
@@ -127,24 +129,30 @@ class _Walk:
 
 
 def verify_chain(
-    ledger: str | PathLike[str] | LedgerFile, progress: Callable[[int, int], None] | None = None
+    ledger: str | PathLike[str] | LedgerFile,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    mapper: MessagePackMapper | None = None,
 ) -> ChainReport:
     """Check every event of a ledger, in memory that does not grow with it, also while it is written to.
 
     Recomputes the chain, looks for holes in the positions, in the versions of each originator and at the
     end, and names the first bad position and why. `progress(checked, total)` is called now and then.
+    With a `mapper`, which decodes the events, the index of lookup keys is checked as well.
     A file that is no ledger at all raises as opening it does (`ForeignLedgerError`, `DamagedLedgerError` …).
     """
     if isinstance(ledger, LedgerFile):
-        return _verify(ledger, progress)
+        return _verify(ledger, progress, mapper)
     with LedgerFile.open_for_reading(Path(ledger), check_tail=False) as file:
-        return _verify(file, progress)
+        return _verify(file, progress, mapper)
 
 
-def _verify(file: LedgerFile, progress: Callable[[int, int], None] | None) -> ChainReport:
+def _verify(
+    file: LedgerFile, progress: Callable[[int, int], None] | None, mapper: MessagePackMapper | None
+) -> ChainReport:
     walk = _Walk()
     bad: _Bad | None = None
-    with file.raw_reading() as connection:
+    with file.separate_reading(bytes) as connection:
         total = 0
         try:
             total, appended = extent(connection)
@@ -163,6 +171,8 @@ def _verify(file: LedgerFile, progress: Callable[[int, int], None] | None) -> Ch
         if bad is None or (versions_bad is not None and versions_bad.position is not None):
             # Looked for among the events the walk found good, so it lies before what the walk found bad.
             bad = versions_bad
+    if bad is None and mapper is not None and (problem := key_index_problem(file, mapper)):
+        bad = _Bad(None, problem)
     return ChainReport(
         path=str(file.path),
         ledger_id=file.ledger_id,

@@ -32,7 +32,7 @@ __all__ = ["Committed", "GroupCommitWriter", "Refused"]
 logger = logging.getLogger(__name__)
 
 
-class Committed(msgspec.Struct, frozen=True, gc=False):
+class Committed(msgspec.Struct, frozen=True):
     """A submission that is on the disk. `positions` runs along `events`; `context` is the caller's."""
 
     events: Sequence[LedgerEvent]
@@ -40,7 +40,7 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
     context: object = None
 
 
-class Refused(msgspec.Struct, frozen=True, gc=False):
+class Refused(msgspec.Struct, frozen=True):
     """A submission that cannot be recorded, ever: nothing of it was."""
 
     events: Sequence[LedgerEvent]
@@ -189,7 +189,15 @@ class GroupCommitWriter:
 
     def _run(self) -> None:
         while batch := self._gather():
-            self._settle(batch)
+            try:
+                self._settle(batch)
+            except BaseException as error:
+                # A defect. Without this thread nothing is recorded any more, and nobody must think it is.
+                with self._condition:
+                    self._closing = True
+                self._stall(error)
+                self._give_up(batch)
+                return
 
     def _gather(self) -> list[_Submission]:
         """What is waiting, up to a batch; waits for something. Empty when closing and all is done."""
@@ -340,7 +348,7 @@ class GroupCommitWriter:
             self._given_up, self._backlog = self._backlog, 0
         error = self._unflushed(self._given_up)
         for submission in unsettled:
-            if submission.future is not None:
+            if submission.future is not None and not submission.future.done():
                 submission.future.set_exception(error)
 
     def _unflushed(self, count: int) -> UnflushedEventsError:

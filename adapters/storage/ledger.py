@@ -236,12 +236,14 @@ class OrderLedger(Application[str]):
     def resolve(self, key: str) -> str | None:
         """The client order id that a text stands for, or None.
 
-        Tried in this order: a client order id; a lookup key as it stands (`oid:…`, `key:…`); an exchange
-        order id; a venue order key. All exact; for beginnings there is `find_prefix`.
+        A client order id, exactly; else a lookup key if it has the form of one (`oid:…`, `key:…`); else an
+        exchange order id; else a venue order key. All exact; for beginnings there is `find_prefix`.
         """
         if self._index.originators_by_prefix(key, 1) == [key]:
             return key
-        for candidate in (key, EXCHANGE_ID_PREFIX + key, VENUE_KEY_PREFIX + key):
+        if key.startswith((EXCHANGE_ID_PREFIX, VENUE_KEY_PREFIX)):
+            return self._index.originator_of_key(key)
+        for candidate in (EXCHANGE_ID_PREFIX + key, VENUE_KEY_PREFIX + key):
             originator_id = self._index.originator_of_key(candidate)
             if originator_id is not None:
                 return originator_id

@@ -126,7 +126,14 @@ class LedgerFile:
             raise LedgerNotFoundError(f"there is no ledger at {path}")
         if exists:
             # Looked at first without the right to write: another program's file must stay as it is.
-            file._look(create=create)
+            try:
+                file._look(create=create)
+            except LedgerUnavailableError:
+                if not path.with_name(path.name + "-journal").exists():
+                    raise
+                # A crash while the file was made: SQLite undoes that, for which it must write.
+                file._undo_interrupted_change()
+                file._look(create=create)
         with translated(path, "opening for writing"):
             connection = file.connect_for_writing()
             try:
@@ -200,10 +207,10 @@ class LedgerFile:
                     connection.close()
 
     @contextmanager
-    def raw_reading(self) -> Iterator[sqlite3.Connection]:
-        """A reading connection of one's own that gives texts as bytes, for looking at damage."""
+    def separate_reading(self, texts_as: type[str] | type[bytes]) -> Iterator[sqlite3.Connection]:
+        """A reading connection of one's own, for long work; damaged texts can only be had as bytes."""
         connection = self.connect_for_reading()
-        connection.text_factory = bytes
+        connection.text_factory = texts_as
         try:
             yield connection
         finally:
@@ -237,6 +244,14 @@ class LedgerFile:
             elif not create:
                 raise LedgerNotFoundError(f"{self.path} is empty: no ledger was ever written to it")
 
+    def _undo_interrupted_change(self) -> None:
+        with translated(self.path, "undoing an interrupted change"):
+            connection = sqlite3.connect(self.path, timeout=self._lock_timeout, isolation_level=None)
+            try:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            finally:
+                connection.close()
+
     def _refuse_foreign_header(self) -> None:
         try:
             with self.path.open("rb") as stream:
@@ -245,7 +260,8 @@ class LedgerFile:
             return
         except OSError as error:
             raise LedgerUnavailableError(f"cannot open the ledger {self.path}: {error.strerror}") from error
-        if header and header != _HEADER:
+        # Zeros are nobody's: a file of ours that was never finished, or that was wiped. SQLite tells which.
+        if header.strip(b"\0") and header != _HEADER:
             raise ForeignLedgerError(
                 f"{self.path} is not a ledger: it does not begin as an SQLite file. "
                 "Check the path; if it was a ledger, its first page is destroyed: restore a copy"

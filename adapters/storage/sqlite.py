@@ -330,6 +330,14 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
         with self.file.reading() as connection:
             return _max_position(connection) or None
 
+    def hash_at(self, position: int) -> bytes | None:
+        """The chain's hash of the event at a position."""
+        with self.file.reading() as connection:
+            row = connection.execute(
+                "SELECT hash FROM stored_events WHERE position = ?", (position,)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
     def rows_of(self, originator_id: str) -> list[EventRow]:
         """All events of one originator in the order of their versions."""
         with self.file.reading() as connection:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +105,25 @@ def test_a_kill_while_the_ledger_is_created_leaves_nothing_in_the_way(tmp_path: 
         with OrderLedger.open(path) as ledger:
             ledger.append([created(99_999_999)])
         assert verify_chain(path).ok
+
+
+def _interrupted(path: Path) -> None:
+    """Make what a crash in a file's first transaction leaves: some pages, and the journal to undo them."""
+    begun = path.with_name("begun.db")
+    connection = sqlite3.connect(begun, isolation_level=None)
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE filling (content BLOB)")
+    connection.executemany("INSERT INTO filling VALUES (?)", [(bytes(3000),)] * 50)
+    for suffix in ("", "-journal"):
+        shutil.copy(f"{begun}{suffix}", f"{path}{suffix}")
+    connection.close()
+
+
+def test_a_half_made_file_with_its_journal_becomes_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    _interrupted(path)
+    assert path.stat().st_size > 0
+    with OrderLedger.open(path) as ledger:
+        ledger.append(life(1))
+    assert verify_chain(path).events == 3

@@ -119,3 +119,20 @@ def test_readers_that_query_all_the_time_do_not_lock_out_the_writer(tmp_path: Pa
         _let_go(writer)
     assert writer.returncode == 0
     assert verify_chain(path).events == 3000
+
+
+_FORGET = """
+import sys
+from adapters.storage.ledger import OrderLedger
+from tests.contract.storage.samples import life
+
+ledger = OrderLedger.open(sys.argv[1])
+for number in range(2000):
+    ledger.enqueue(life(number))
+"""
+
+
+def test_a_process_that_ends_without_closing_has_recorded_what_it_submitted(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    subprocess.run([sys.executable, "-c", _FORGET, str(path)], cwd=_ROOT, check=True, timeout=60)
+    assert verify_chain(path).events == 6000

@@ -11,6 +11,8 @@ import pytest
 from adapters.storage.chain import GENESIS, verify_chain
 from adapters.storage.errors import ForeignLedgerError, LedgerNotFoundError
 from adapters.storage.ledger import OrderLedger
+from adapters.storage.mapper import MessagePackMapper
+from domain.events import EVENT_TYPES
 from tests.contract.storage.samples import created, filled, life, order_id
 from tests.unit.storage.tampering import tamper
 
@@ -150,6 +152,31 @@ def test_an_index_that_misses_events_is_found_and_blames_no_event(path: Path) ->
     report = verify_chain(path)
     assert (report.events, report.first_bad_position) == (30, None)
     assert "29 of 30" in report.reason
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DELETE FROM order_keys WHERE key = 'oid:10000003'", "oid:10000003"),
+        ("UPDATE order_keys SET originator_id = 'x' WHERE key = 'oid:10000003'", "another order"),
+        ("UPDATE order_keys SET key = 'oid:5' WHERE key = 'oid:10000003'", "oid:10000003"),
+        ("INSERT INTO order_keys VALUES ('oid:5', 'x')", "no event named"),
+    ],
+)
+def test_an_index_of_keys_that_differs_from_the_events_is_found(
+    path: Path, statement: str, reason: str
+) -> None:
+    assert verify_chain(path, mapper=MessagePackMapper()).ok
+    tamper(path, statement)
+    assert verify_chain(path).ok
+    report = verify_chain(path, mapper=MessagePackMapper())
+    assert reason in report.reason
+    assert (report.ok, report.events, report.first_bad_position) == (False, 30, None)
+
+
+def test_keys_of_events_nobody_can_decode_are_not_held_against_the_index(path: Path) -> None:
+    fewer_types = {topic: kind for topic, kind in EVENT_TYPES.items() if topic != "order.filled"}
+    assert verify_chain(path, mapper=MessagePackMapper(event_types=fewer_types)).ok
 
 
 def test_exchanged_events_are_found(path: Path) -> None:

@@ -274,6 +274,32 @@ def test_a_listener_that_raises_cannot_stop_the_ledger() -> None:
         assert writer.listener_errors == 3
 
 
+def test_a_writer_that_breaks_down_is_not_taken_for_one_that_works() -> None:
+    class Exit(BaseException):
+        pass
+
+    def leave(_: list[Committed]) -> None:
+        raise Exit("out of the thread")
+
+    stalls: list[BaseException] = []
+    disk = Disk()
+    disk.open_gate.clear()
+    writer = GroupCommitWriter(
+        disk, MessagePackMapper().to_record, on_committed=leave, on_stall=stalls.append
+    )
+    first = writer.submit(life(1))
+    assert disk.at_gate.wait(10)
+    second = writer.submit(life(2))
+    disk.open_gate.set()
+    assert isinstance(first.exception(10), UnflushedEventsError)
+    assert isinstance(second.exception(10), UnflushedEventsError)
+    assert [type(error) for error in stalls] == [Exit]
+    with pytest.raises(LedgerClosedError):
+        writer.submit(life(3))
+    with pytest.raises(UnflushedEventsError):
+        writer.close()
+
+
 def test_listeners_are_called_from_the_writers_thread_before_the_futures_end() -> None:
     disk = Disk()
     told: list[Committed] = []
