@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,8 @@ from domain.updates import Change, FundingUpdate, PositionUpdate, Stamp
 __all__ = ["Account", "account_id"]
 
 _KEPT_MESSAGE_MAX = 4_000
+_KEYS_MAX = 20_000
+"""How many of the latest keys are remembered: far more than a venue repeats unasked."""
 
 
 def account_id(venue: str, address: str) -> str:
@@ -44,17 +47,19 @@ class Account:
         self.is_open = False
         self.duplicates_ignored = 0
         self._changes = changes
-        self._funding_keys: dict[str, None] = {}
-        self._fill_keys: dict[str, None] = {}
+        self._funding_keys: OrderedDict[str, None] = OrderedDict()
+        self._fill_keys: OrderedDict[str, None] = OrderedDict()
 
     def restore(
         self, version: int, funding_keys: Iterable[str], fill_keys: Iterable[str], *, is_open: bool
     ) -> None:
-        """Continue after `version`, with the keys that were booked within the overlap asked for again."""
+        """Continue after `version`, with the keys that were booked last, oldest first."""
         self.version = version
         self.is_open = is_open
-        self._funding_keys = dict.fromkeys(funding_keys)
-        self._fill_keys = dict.fromkeys(fill_keys)
+        for key in funding_keys:
+            _remember(self._funding_keys, key)
+        for key in fill_keys:
+            _remember(self._fill_keys, key)
 
     def open(self, network: str, signer: str, exchange_time_ms: int) -> None:
         """The books begin, at this venue time (once in the life of a ledger)."""
@@ -62,12 +67,16 @@ class Account:
         self.is_open = True
         self._emit(AccountOpened, network=network, signer=signer, exchange_time_ms=exchange_time_ms)
 
+    def has_fill(self, fill_key: str) -> bool:
+        """Whether this fill is among those booked lately."""
+        return fill_key in self._fill_keys
+
     def book_fill(self, fill: Fill) -> bool:
         """A fill that no order explains: liquidation, auto-deleveraging, settlement. Once per fill key."""
         if fill.fill_key in self._fill_keys:
             self.duplicates_ignored += 1
             return False
-        self._fill_keys[fill.fill_key] = None
+        _remember(self._fill_keys, fill.fill_key)
         self._emit(AccountFillBooked, fill=fill, exchange_time_ms=fill.exchange_time_ms)
         return True
 
@@ -76,7 +85,7 @@ class Account:
         if update.funding_key in self._funding_keys:
             self.duplicates_ignored += 1
             return False
-        self._funding_keys[update.funding_key] = None
+        _remember(self._funding_keys, update.funding_key)
         self._emit(
             AccountFundingBooked,
             funding_key=update.funding_key,
@@ -128,3 +137,9 @@ class Account:
             **members,
         )
         self._changes.append(Change(event, None))
+
+
+def _remember(keys: OrderedDict[str, None], key: str) -> None:
+    keys[key] = None
+    if len(keys) > _KEYS_MAX:
+        keys.popitem(last=False)

@@ -37,7 +37,7 @@ from domain.events import (
     OrderSubmitUnknown,
     OrderTriggered,
 )
-from domain.in_flight_order import InFlightOrder, closing_rank
+from domain.in_flight_order import Closing, InFlightOrder, closing_rank
 from domain.money import MONEY, ZERO
 from domain.order_params import OrderParams
 from domain.updates import Change, OrderDetails, OrderUpdate, Stamp, TradeUpdate, UpdateStatus
@@ -104,6 +104,7 @@ class ClientOrderTracker:
         self._by_exchange_id: dict[str, str] = {}
         self._recent_fill_keys: OrderedDict[str, None] = OrderedDict()
         self._held: dict[str, list[OrderUpdate | TradeUpdate]] = {}
+        self._reopened: dict[str, None] = {}
         self.changes: list[Change] = [] if changes is None else changes
         self._lookups: list[str] = []
 
@@ -158,6 +159,12 @@ class ClientOrderTracker:
         lookups, self._lookups = self._lookups, []
         return lookups
 
+    def take_reopened(self) -> list[InFlightOrder]:
+        """Orders that counted as ended and were proven to live since the last call: to be asked about."""
+        reopened, self._reopened = self._reopened, {}
+        orders = (self._active.get(client_order_id) for client_order_id in reopened)
+        return [order for order in orders if order is not None]
+
     # -- memory --------------------------------------------------------------------------------------------
 
     def restore(self, events: Iterable[LedgerEvent]) -> InFlightOrder:
@@ -181,10 +188,15 @@ class ClientOrderTracker:
         """Let go of orders that finished long enough ago. They stay in the ledger."""
         queue = self._done_queue
         while queue and queue[0][0] + self.retention_ns <= now_ns:
-            _, client_order_id = queue.popleft()
-            order = self._done.pop(client_order_id, None)
+            done_ns, client_order_id = queue.popleft()
+            order = self._done.get(client_order_id)
             if order is None:
                 continue
+            if order.updated_at_ns > done_ns and order.updated_at_ns + self.retention_ns > now_ns:
+                # Something came for it since; it stays as long after that.
+                queue.append((order.updated_at_ns, client_order_id))
+                continue
+            del self._done[client_order_id]
             if self._by_venue_key.get(order.venue_order_key) == client_order_id:
                 del self._by_venue_key[order.venue_order_key]
             for exchange_order_id in order.exchange_order_ids:
@@ -247,6 +259,7 @@ class ClientOrderTracker:
         else:
             self._done.pop(order.id, None)
             self._active[order.id] = order
+            self._reopened[order.id] = None
 
     # -- commands and requests -----------------------------------------------------------------------------
 
@@ -336,11 +349,15 @@ class ClientOrderTracker:
         self._emit(order, OrderCancelRefused, reason_code=reason_code, reason=reason)
 
     def cancelled(self, order: InFlightOrder, reason_code: str) -> None:
-        """The venue confirmed a cancel."""
-        if order.is_immediate:
-            self._close(order, ClosingKind.EXPIRED, reason_code, "", None, None)
-        else:
-            self._close(order, ClosingKind.CANCELLED, reason_code, "", None, None)
+        """The venue confirmed a cancel; or it took effect here, before anything was sent."""
+        was_sent = order.submission is not Submission.NONE
+        kind = ClosingKind.EXPIRED if order.is_immediate and was_sent else ClosingKind.CANCELLED
+        self._close(order, kind, reason_code, "", None, None)
+
+    def dropped_rest(self, order: InFlightOrder, reason_code: str) -> None:
+        """What the venue called filled executed less than was ordered; the rest is gone."""
+        kind = ClosingKind.EXPIRED if order.is_immediate else ClosingKind.CANCELLED
+        self._close(order, kind, reason_code, "", None, None)
 
     def amend_requested(
         self,
@@ -362,13 +379,23 @@ class ClientOrderTracker:
             expires_at_ms=expires_at_ms,
         )
 
-    def amend_unknown(self, order: InFlightOrder, reason_code: str, reason: str) -> None:
-        if order.is_amending:
+    @staticmethod
+    def _is_pending_amend(order: InFlightOrder, nonce: int | None) -> bool:
+        """Whether the answer to the amend with this nonce is still awaited. An earlier amend may be answered
+        after a later one was requested, once its new leg has been seen."""
+        return order.is_amending and (nonce is None or nonce == order.amend_nonce)
+
+    def amend_unknown(
+        self, order: InFlightOrder, reason_code: str, reason: str, *, nonce: int | None = None
+    ) -> None:
+        if self._is_pending_amend(order, nonce):
             self._emit(order, OrderAmendUnknown, reason_code=reason_code, reason=reason)
 
-    def amended(self, order: InFlightOrder, exchange_order_id: str | None) -> None:
-        """The requested terms are in force, under this exchange id."""
-        if not order.is_amending:
+    def amended(
+        self, order: InFlightOrder, exchange_order_id: str | None, *, nonce: int | None = None
+    ) -> None:
+        """The requested terms are in force, under this exchange id; `nonce` names the answered request."""
+        if not self._is_pending_amend(order, nonce):
             self.duplicates_ignored += 1
             return
         assert order.amend_price is not None
@@ -381,9 +408,11 @@ class ClientOrderTracker:
             exchange_order_id=exchange_order_id,
         )
 
-    def amend_refused(self, order: InFlightOrder, reason_code: str, reason: str) -> None:
+    def amend_refused(
+        self, order: InFlightOrder, reason_code: str, reason: str, *, nonce: int | None = None
+    ) -> None:
         """The terms stay. If the leg they belong to ended meanwhile, the order ended with it."""
-        if not order.is_amending:
+        if not self._is_pending_amend(order, nonce):
             return
         self._emit(order, OrderAmendRefused, reason_code=reason_code, reason=reason)
         current = order.exchange_order_id
@@ -391,9 +420,24 @@ class ClientOrderTracker:
         if ended is not None:
             self._close(order, ended.kind, ended.reason_code, ended.reason, ended.exchange_time_ms, current)
 
-    def observe(self, order: InFlightOrder, why: str, reason: str = "") -> None:
+    def observe(
+        self,
+        order: InFlightOrder,
+        why: str,
+        reason: str = "",
+        *,
+        status: str = "",
+        exchange_order_id: str | None = None,
+    ) -> None:
         """Keep for audit what changed nothing."""
-        self._emit(order, OrderObserved, why=why, reason=reason)
+        self._emit(
+            order,
+            OrderObserved,
+            why=why,
+            reason=reason,
+            status=status,
+            exchange_order_id=exchange_order_id,
+        )
 
     # -- absence -------------------------------------------------------------------------------------------
 
@@ -416,8 +460,14 @@ class ClientOrderTracker:
         """Apply one status, or hold it (and return None) while nobody knows whose it is."""
         order = self.find(update.venue_order_key, update.exchange_order_id)
         if order is None:
-            self._hold(lookup_key(update.venue_order_key, update.exchange_order_id), update)
+            self._hold(update.venue_order_key, update.exchange_order_id, update)
             return None
+        if (
+            order.terms_assumed
+            and update.details is not None
+            and update.exchange_order_id == order.exchange_order_id
+        ):
+            self._amended_elsewhere(order, update)
         if update.status is UpdateStatus.OPEN or update.status is UpdateStatus.TRIGGERED:
             self._alive(order, update)
         else:
@@ -432,30 +482,53 @@ class ClientOrderTracker:
             return None
         order = self.find(update.venue_order_key, fill.exchange_order_id)
         if order is None:
-            self._hold(lookup_key(update.venue_order_key, fill.exchange_order_id), update)
+            self._hold(update.venue_order_key, fill.exchange_order_id, update)
             return None
         if order.has_fill(fill.fill_key):
             self.duplicates_ignored += 1
             return None
-        foreign_leg = fill.exchange_order_id not in order.exchange_order_ids
-        if foreign_leg and order.is_amending and order.amend_from is not None:
+        if order.is_amending and self._is_new_leg(order, fill.exchange_order_id):
             self.amended(order, fill.exchange_order_id)
+        elif order.submission is not Submission.ACKNOWLEDGED and not order.is_done:
+            self._emit(
+                order,
+                OrderAcknowledged,
+                exchange_order_id=fill.exchange_order_id,
+                exchange_time_ms=fill.exchange_time_ms,
+            )
+        if order.has_fill(fill.fill_key):
+            # Its exchange id became known just now, and with it came the same fill, held until then.
+            self.duplicates_ignored += 1
+            return order
         self._remember_fill(fill.fill_key)
         self._emit(order, OrderFilled, fill=fill, exchange_time_ms=fill.exchange_time_ms)
         return order
 
+    @staticmethod
+    def _is_new_leg(order: InFlightOrder, exchange_order_id: str | None) -> bool:
+        """Whether this is an exchange id that an order with an exchange id is not known under."""
+        ids = order.exchange_order_ids
+        return bool(ids) and exchange_order_id is not None and exchange_order_id not in ids
+
+    @staticmethod
+    def _may_have_new_leg(order: InFlightOrder) -> bool:
+        """Whether another leg can be true: not of an order that executed completely or never lived.
+
+        An end that was of a leg ends no other leg; an end of the whole order stays, whatever its last leg.
+        """
+        closing = order.closing
+        return not order.is_complete and (closing is None or closing.kind is not ClosingKind.FAILED)
+
     def _alive(self, order: InFlightOrder, update: OrderUpdate) -> None:
         leg = update.exchange_order_id
+        if self._is_new_leg(order, leg):
+            self._new_leg_alive(order, update)
+            return
         closing = order.closing
         if order.is_done and (closing is None or not closing.is_inferred):
-            self._contradiction(order, update, "after_terminal")
+            self._stale_sign_of_life(order, update)
             return
-        if order.is_amending and leg is not None and leg not in order.exchange_order_ids:
-            if order.amend_from is not None:
-                self.amended(order, leg)
-        elif leg is not None and order.exchange_order_ids and leg not in order.exchange_order_ids:
-            self._amended_elsewhere(order, update)
-        elif (
+        if (
             order.submission is not Submission.ACKNOWLEDGED
             or closing is not None
             or (leg is not None and not order.exchange_order_ids)
@@ -467,13 +540,48 @@ class ClientOrderTracker:
             self._emit(order, OrderObserved, why="still_open", status=update.status, exchange_order_id=leg)
         elif update.status is UpdateStatus.OPEN:
             self.duplicates_ignored += 1
-        if update.status is UpdateStatus.TRIGGERED:
-            if order.triggered:
-                self.duplicates_ignored += 1
-            else:
-                self._emit(
-                    order, OrderTriggered, exchange_order_id=leg, exchange_time_ms=update.exchange_time_ms
-                )
+        self._triggered(order, update)
+
+    def _triggered(self, order: InFlightOrder, update: OrderUpdate) -> None:
+        if update.status is not UpdateStatus.TRIGGERED:
+            return
+        if order.triggered:
+            self.duplicates_ignored += 1
+            return
+        self._emit(
+            order,
+            OrderTriggered,
+            exchange_order_id=update.exchange_order_id,
+            exchange_time_ms=update.exchange_time_ms,
+        )
+
+    def _new_leg_alive(self, order: InFlightOrder, update: OrderUpdate) -> None:
+        """The venue works the order under an exchange id that is news."""
+        time_ms, began_ms = update.exchange_time_ms, order.leg_began_ms
+        if order.is_amending:
+            self.amended(order, update.exchange_order_id)
+        elif time_ms is not None and began_ms is not None and time_ms < began_ms:
+            self._contradiction(order, update, "former_leg")
+            return
+        elif not self._may_have_new_leg(order):
+            self._contradiction(order, update, "after_terminal")
+            return
+        else:
+            self._amended_elsewhere(order, update)
+        self._triggered(order, update)
+
+    def _stale_sign_of_life(self, order: InFlightOrder, update: OrderUpdate) -> None:
+        """A finished order does not live again by a late message; its exact redelivery is only counted."""
+        again = (
+            update.status is UpdateStatus.OPEN
+            and update.exchange_order_id in order.exchange_order_ids
+            and update.exchange_time_ms is not None
+            and update.exchange_time_ms == order.acknowledged_ms
+        )
+        if again:
+            self.duplicates_ignored += 1
+        else:
+            self._contradiction(order, update, "after_terminal")
 
     def _amended_elsewhere(self, order: InFlightOrder, update: OrderUpdate) -> None:
         """A new leg under our client id that no pending amend of ours explains: adopt its terms."""
@@ -482,42 +590,56 @@ class ClientOrderTracker:
             order,
             OrderAmended,
             price=order.price if details is None else details.price,
-            leg_amount=order.leg_amount if details is None else details.amount,
+            leg_amount=order.remaining_amount if details is None else details.amount,
             exchange_order_id=update.exchange_order_id,
             exchange_time_ms=update.exchange_time_ms,
         )
 
     def _ended(self, order: InFlightOrder, update: OrderUpdate) -> None:
         kind = _CLOSING_KINDS[update.status]
-        leg, current = update.exchange_order_id, order.exchange_order_id
+        leg = update.exchange_order_id
         dropped = update.remaining_amount is not None and update.remaining_amount > ZERO
         if order.is_immediate and (kind is ClosingKind.CANCELLED or (kind is ClosingKind.FILLED and dropped)):
             kind = ClosingKind.EXPIRED
-        if leg is not None and current is not None and leg != current:
-            if leg in order.exchange_order_ids:
-                self._leg_ended(order, update, kind, "former_leg_ended")
+        if self._is_new_leg(order, leg):
+            if not self._new_leg_ended(order, update, kind):
                 return
-            if kind is ClosingKind.FAILED:
-                if order.is_amending:
-                    self.amend_refused(order, update.reason_code, update.reason)
-                else:
-                    self._contradiction(order, update, "replacement_refused")
-                return
-            if order.is_amending:
-                self.amended(order, leg)
-            elif not order.is_done:
-                self._amended_elsewhere(order, update)
-            else:
-                self._contradiction(order, update, "after_terminal")
-                return
+        elif leg is not None and order.exchange_order_id not in (None, leg):
+            self._leg_ended(order, update, kind, "former_leg_ended")
+            return
         elif order.is_amending and leg is not None and kind is ClosingKind.CANCELLED:
             self._leg_ended(order, update, kind, "leg_ended_during_amend")
             return
         self._close(order, kind, update.reason_code, update.reason, update.exchange_time_ms, leg)
 
+    def _new_leg_ended(self, order: InFlightOrder, update: OrderUpdate, kind: ClosingKind) -> bool:
+        """An exchange id that is news has ended; returns whether it was the order that ended with it."""
+        time_ms, began_ms = update.exchange_time_ms, order.leg_began_ms
+        if order.has_observed(update.status, update.exchange_order_id, time_ms):
+            self.duplicates_ignored += 1
+            return False
+        if kind is ClosingKind.FAILED:
+            self._contradiction(order, update, "replacement_refused")
+            self.amend_refused(order, update.reason_code, update.reason)
+            return False
+        if order.is_amending:
+            self.amended(order, update.exchange_order_id)
+            return True
+        if time_ms is not None and began_ms is not None and time_ms <= began_ms:
+            self._contradiction(order, update, "former_leg")
+            return False
+        if not self._may_have_new_leg(order):
+            self._contradiction(order, update, "after_terminal")
+            return False
+        self._amended_elsewhere(order, update)
+        return True
+
     def _leg_ended(self, order: InFlightOrder, update: OrderUpdate, kind: ClosingKind, why: str) -> None:
         """One leg ended and the order may live on under another: remembered, not concluded."""
-        if order.has_observed(update.status, update.exchange_order_id, update.exchange_time_ms):
+        leg = update.exchange_order_id
+        assert leg is not None, "a leg has an exchange id"
+        ended = None if order.ended_legs is None else order.ended_legs.get(leg)
+        if ended is not None and (ended.kind, ended.exchange_time_ms) == (kind, update.exchange_time_ms):
             self.duplicates_ignored += 1
             return
         self._emit(
@@ -527,7 +649,7 @@ class ClientOrderTracker:
             status=update.status,
             reason_code=update.reason_code,
             reason=update.reason,
-            exchange_order_id=update.exchange_order_id,
+            exchange_order_id=leg,
             exchange_time_ms=update.exchange_time_ms,
             closing_kind=kind,
         )
@@ -542,25 +664,25 @@ class ClientOrderTracker:
         leg: str | None,
     ) -> None:
         held = order.closing
+        is_new = Closing(kind, reason_code, reason, exchange_time_ms, leg)
         if held is not None and held.kind is kind and not held.is_inferred:
-            self.duplicates_ignored += 1
+            if leg is not None and not order.exchange_order_ids:
+                self._observe_end(order, is_new, "already_ended")  # it tells the exchange id, if nothing else
+            else:
+                self.duplicates_ignored += 1
+            return
+        if held is not None and held.kind is kind and not is_new.is_inferred:
+            self._observe_end(order, is_new, "end_confirmed", kind)
             return
         outranked = held is not None and closing_rank(kind, reason_code) <= closing_rank(
             held.kind, held.reason_code
         )
         denied = kind is ClosingKind.FAILED and order.filled_amount > ZERO
-        if outranked or denied or order.filled_amount >= order.amount:
-            if kind is ClosingKind.FILLED and order.filled_amount >= order.amount:
+        if outranked or denied or order.is_complete:
+            if kind is ClosingKind.FILLED and order.is_complete:
                 self.duplicates_ignored += 1
-                return
-            update = OrderUpdate(
-                status=UpdateStatus(kind.value),
-                exchange_order_id=leg,
-                exchange_time_ms=exchange_time_ms,
-                reason_code=reason_code,
-                reason=reason,
-            )
-            self._contradiction(order, update, "fills_deny_it" if denied else "already_ended")
+            else:
+                self._observe_end(order, is_new, "fills_deny_it" if denied else "already_ended")
             return
         if kind is ClosingKind.FILLED:
             self._emit(order, OrderReportedFilled, exchange_order_id=leg, exchange_time_ms=exchange_time_ms)
@@ -590,9 +712,34 @@ class ClientOrderTracker:
             exchange_time_ms=update.exchange_time_ms,
         )
 
+    def _observe_end(
+        self, order: InFlightOrder, closing: Closing, why: str, kind: ClosingKind | None = None
+    ) -> None:
+        """Keep an end that does not change how the order ended, once."""
+        status = UpdateStatus(closing.kind.value)
+        if order.has_observed(status, closing.exchange_order_id, closing.exchange_time_ms):
+            self.duplicates_ignored += 1
+            return
+        self._emit(
+            order,
+            OrderObserved,
+            why=why,
+            status=status,
+            reason_code=closing.reason_code,
+            reason=closing.reason,
+            exchange_order_id=closing.exchange_order_id,
+            exchange_time_ms=closing.exchange_time_ms,
+            closing_kind=kind,
+        )
+
     # -- what nobody knows yet -----------------------------------------------------------------------------
 
-    def _hold(self, key: str, update: OrderUpdate | TradeUpdate) -> None:
+    def _hold(
+        self, venue_order_key: str | None, exchange_order_id: str | None, update: OrderUpdate | TradeUpdate
+    ) -> None:
+        key = lookup_key(None, exchange_order_id) if exchange_order_id is not None else ""
+        if key not in self._held:
+            key = lookup_key(venue_order_key, exchange_order_id)
         held = self._held.get(key)
         if held is None:
             self._held[key] = [update]
@@ -622,10 +769,35 @@ class ClientOrderTracker:
         """The venue does not know the order (any more): its fills are all the evidence, so they define it."""
         fills = [u.fill for u in self._held.get(key, ()) if isinstance(u, TradeUpdate)]
         if not fills:
-            self._held.pop(key, None)
             return False
         self.adopt(key, fills[0].exchange_order_id, _details_from(fills))
         return True
+
+    def hold_by_exchange_id(self, key: str) -> bool:
+        """Nobody knows this client id: from here on each exchange id held under it is asked for by itself.
+
+        Returns whether there were any. An order placed elsewhere is known by its exchange id alone, and a
+        client id may stand for several of them.
+        """
+        moved = False
+        for update in self._held.pop(key, []):
+            if isinstance(update, TradeUpdate):
+                exchange_order_id: str | None = update.fill.exchange_order_id
+            else:
+                exchange_order_id = update.exchange_order_id
+            if exchange_order_id is None:
+                self._held.setdefault(key, []).append(update)
+            elif self.by_exchange_id(exchange_order_id) is not None:
+                moved = True
+                self._reprocess(update)
+            else:
+                moved = True
+                self._hold(None, exchange_order_id, update)
+        return moved
+
+    def drop_held(self, key: str) -> tuple[OrderUpdate | TradeUpdate, ...]:
+        """Let go of what is held under a key; the caller keeps it elsewhere."""
+        return tuple(self._held.pop(key, ()))
 
     def adopt(self, key: str, exchange_order_id: str, details: OrderDetails) -> None:
         """Track the order these terms describe, and apply what is held under `key` to it."""

@@ -55,12 +55,17 @@ INFERRED_REASONS = frozenset({"not_found", "absence_proven"})
 
 
 class Closing(msgspec.Struct, frozen=True, gc=False):
-    """How the order ended, why (our code and the venue's text), and when by the venue's clock."""
+    """How the order ended, why (our code and the venue's text), and when by the venue's clock.
+
+    `exchange_order_id` names the leg that ended; None when the end is of the order as a whole (our cancel was
+    confirmed, the request that places it was refused).
+    """
 
     kind: ClosingKind
     reason_code: str
     reason: str
     exchange_time_ms: int | None
+    exchange_order_id: str | None = None
 
     @property
     def is_inferred(self) -> bool:
@@ -117,9 +122,10 @@ class InFlightOrder:
     """An order as the fold of its events. `apply` is the only way its facts change."""
 
     __slots__ = (
+        "acknowledged_ms",
         "amend",
-        "amend_from",
         "amend_leg_amount",
+        "amend_nonce",
         "amend_price",
         "amended_count",
         "attempts",
@@ -137,10 +143,12 @@ class InFlightOrder:
         "former_filled",
         "last_fill_time_ms",
         "leg_amount",
+        "leg_began_ms",
         "not_found_count",
         "observed",
         "price",
         "submission",
+        "terms_assumed",
         "triggered",
         "unknown_reason",
         "updated_at_ns",
@@ -155,9 +163,12 @@ class InFlightOrder:
         self.unknown_reason = ""
         self.attempts = 0
         self.expires_at_ms: int | None = None
+        self.acknowledged_ms: int | None = None
         self.exchange_order_ids: tuple[str, ...] = ()
         self.price = created.price
         self.leg_amount = created.amount
+        self.leg_began_ms: int | None = None
+        self.terms_assumed = False
         self.former_filled = ZERO
         self.amended_count = 0
         self.filled_amount = ZERO
@@ -168,7 +179,7 @@ class InFlightOrder:
         self.cancel = RequestState.NONE
         self.cancel_reason = ""
         self.amend = RequestState.NONE
-        self.amend_from: str | None = None
+        self.amend_nonce = 0
         self.amend_price: Decimal | None = None
         self.amend_leg_amount: Decimal | None = None
         self.closing: Closing | None = None
@@ -220,19 +231,46 @@ class InFlightOrder:
         if self.closing is not None and self.closing.is_inferred:
             self.closing = None
 
-    def _add_exchange_id(self, exchange_order_id: str | None, *, as_current: bool = False) -> None:
-        if exchange_order_id is None:
-            return
+    def _learn_exchange_id(self, exchange_order_id: str | None) -> None:
+        if exchange_order_id is not None and not self.exchange_order_ids:
+            self.exchange_order_ids = (exchange_order_id,)
+
+    def _begin_leg(self, exchange_order_id: str | None) -> None:
+        """The order is worked under another exchange id from here on, and amounts count from here.
+
+        What ended before was that leg, not the order.
+        """
+        self.amended_count += 1
         ids = self.exchange_order_ids
-        if exchange_order_id in ids:
-            if as_current and ids[-1] != exchange_order_id:
-                self.exchange_order_ids = (*(i for i in ids if i != exchange_order_id), exchange_order_id)
-        else:
-            self.exchange_order_ids = (*ids, exchange_order_id)
+        if exchange_order_id is not None and (not ids or ids[-1] != exchange_order_id):
+            self.exchange_order_ids = (
+                *(known for known in ids if known != exchange_order_id),
+                exchange_order_id,
+            )
+        closing = self.closing
+        if closing is not None and closing.exchange_order_id not in (None, self.exchange_order_id):
+            self._remember_end(closing)
+            self.closing = None
+        self._count_former_fills()
+
+    def _count_former_fills(self) -> None:
+        current = self.exchange_order_id
+        self.former_filled = ZERO
+        for exchange_order_id, amount in (self.fills or {}).values():
+            if exchange_order_id != current:
+                self.former_filled = MONEY.add(self.former_filled, amount)
+
+    def _remember_end(self, closing: Closing) -> None:
+        if self.ended_legs is None:
+            self.ended_legs = {}
+        assert closing.exchange_order_id is not None, "only a leg ends for itself"
+        self.ended_legs[closing.exchange_order_id] = closing
 
     def _on_acknowledged(self, event: OrderAcknowledged) -> None:
         self._lives()
-        self._add_exchange_id(event.exchange_order_id)
+        self._learn_exchange_id(event.exchange_order_id)
+        if self.acknowledged_ms is None:
+            self.acknowledged_ms = self.leg_began_ms = event.exchange_time_ms
 
     def _on_filled(self, event: OrderFilled) -> None:
         fill = event.fill
@@ -244,8 +282,13 @@ class InFlightOrder:
             self.fees = {}
         assert self.fees is not None
         assert fill.fill_key not in self.fills, "a fill is booked once"
-        if self.amended_count == 0:
-            self._add_exchange_id(fill.exchange_order_id)
+        self._learn_exchange_id(fill.exchange_order_id)
+        if fill.exchange_order_id not in self.exchange_order_ids:
+            # A leg that nobody has announced yet: until its terms are told, the total stays what it was.
+            rest = self.remaining_amount
+            self._begin_leg(fill.exchange_order_id)
+            self.leg_amount = rest
+            self.terms_assumed = True
         elif fill.exchange_order_id != self.exchange_order_ids[-1]:
             self.former_filled = MONEY.add(self.former_filled, fill.amount)
         self.fills[fill.fill_key] = (fill.exchange_order_id, fill.amount)
@@ -256,7 +299,7 @@ class InFlightOrder:
 
     def _on_triggered(self, event: OrderTriggered) -> None:
         self._lives()
-        self._add_exchange_id(event.exchange_order_id)
+        self._learn_exchange_id(event.exchange_order_id)
         self.triggered = True
 
     def _on_cancel_requested(self, event: OrderCancelRequested) -> None:
@@ -273,7 +316,7 @@ class InFlightOrder:
 
     def _on_amend_requested(self, event: OrderAmendRequested) -> None:
         self.amend = RequestState.REQUESTED
-        self.amend_from = self.exchange_order_id
+        self.amend_nonce = event.nonce
         self.expires_at_ms = event.expires_at_ms
         self.amend_price = event.price
         self.amend_leg_amount = event.leg_amount
@@ -285,15 +328,11 @@ class InFlightOrder:
         self._lives()
         self.amend = RequestState.NONE
         self.amend_price = self.amend_leg_amount = None
-        self.amended_count += 1
         self.price = event.price
         self.leg_amount = event.leg_amount
-        self._add_exchange_id(event.exchange_order_id, as_current=True)
-        current = self.exchange_order_ids[-1] if self.exchange_order_ids else ""
-        self.former_filled = ZERO
-        for exchange_order_id, amount in (self.fills or {}).values():
-            if exchange_order_id != current:
-                self.former_filled = MONEY.add(self.former_filled, amount)
+        self.leg_began_ms = event.exchange_time_ms
+        self.terms_assumed = False
+        self._begin_leg(event.exchange_order_id)
 
     def _on_amend_refused(self, event: OrderAmendRefused) -> None:
         self.amend = RequestState.REFUSED
@@ -301,8 +340,10 @@ class InFlightOrder:
 
     def _on_reported_filled(self, event: OrderReportedFilled) -> None:
         self._lives()
-        self._add_exchange_id(event.exchange_order_id)
-        self._close(ClosingKind.FILLED, "filled", "", event.exchange_time_ms)
+        self._learn_exchange_id(event.exchange_order_id)
+        self._close(
+            Closing(ClosingKind.FILLED, "filled", "", event.exchange_time_ms, event.exchange_order_id)
+        )
 
     def _on_cancelled(self, event: OrderCancelled) -> None:
         self._closed(ClosingKind.CANCELLED, event)
@@ -316,30 +357,40 @@ class InFlightOrder:
         self._closed(ClosingKind.EXPIRED, event)
 
     def _closed(self, kind: ClosingKind, event: OrderCancelled | OrderFailed | OrderExpired) -> None:
-        self._add_exchange_id(event.exchange_order_id)
-        self._close(kind, event.reason_code, event.reason, event.exchange_time_ms)
+        self._learn_exchange_id(event.exchange_order_id)
+        self._close(
+            Closing(kind, event.reason_code, event.reason, event.exchange_time_ms, event.exchange_order_id)
+        )
 
-    def _close(self, kind: ClosingKind, code: str, reason: str, exchange_time_ms: int | None) -> None:
+    def _close(self, closing: Closing) -> None:
         held = self.closing
-        if held is None or closing_rank(kind, code) > closing_rank(held.kind, held.reason_code):
-            self.closing = Closing(kind, code, reason, exchange_time_ms)
+        if held is None or closing_rank(closing.kind, closing.reason_code) > closing_rank(
+            held.kind, held.reason_code
+        ):
+            self.closing = closing
 
     def _on_not_found(self, event: OrderNotFound) -> None:
         self.not_found_count = event.count
 
     def _on_observed(self, event: OrderObserved) -> None:
-        if event.closing_kind is not None and event.exchange_order_id is not None:
-            if self.ended_legs is None:
-                self.ended_legs = {}
-            self.ended_legs[event.exchange_order_id] = Closing(
-                event.closing_kind, event.reason_code, event.reason, event.exchange_time_ms
-            )
-        elif event.why == "still_open":
+        leg = event.exchange_order_id
+        if event.why == "still_open":
             self.not_found_count = 0
             return
+        self._learn_exchange_id(leg)
+        if event.closing_kind is not None:
+            closing = Closing(
+                event.closing_kind, event.reason_code, event.reason, event.exchange_time_ms, leg
+            )
+            if event.why == "end_confirmed":
+                self._close(closing)
+            elif leg is not None:
+                self._remember_end(closing)
+        if leg is not None and event.why == "former_leg" and leg not in self.exchange_order_ids:
+            self.exchange_order_ids = (leg, *self.exchange_order_ids)
         if self.observed is None:
             self.observed = set()
-        self.observed.add((event.status, event.exchange_order_id, event.exchange_time_ms))
+        self.observed.add((event.status, leg, event.exchange_time_ms))
 
     # -- what follows from the facts -----------------------------------------------------------------------
 
@@ -397,7 +448,7 @@ class InFlightOrder:
 
     @property
     def overfilled(self) -> bool:
-        return self.filled_amount > self.amount
+        return ZERO < self.amount < self.filled_amount
 
     @property
     def missing_fill_amount(self) -> Decimal:
@@ -407,9 +458,15 @@ class InFlightOrder:
         return self.remaining_amount
 
     @property
+    def is_complete(self) -> bool:
+        """Whether fills reach the amount. An amount of zero stands for "the whole position", as stops that
+        were placed elsewhere have it: only the venue knows when such an order is complete."""
+        return ZERO < self.amount <= self.filled_amount
+
+    @property
     def state(self) -> OrderState:
         """The derived state: the first rule that matches, in the order the lifecycle contract lists them."""
-        if self.filled_amount >= self.amount:
+        if self.is_complete:
             return OrderState.FILLED
         if self.closing is not None:
             return _CLOSED_STATE[self.closing.kind]
@@ -425,7 +482,7 @@ class InFlightOrder:
 
     @property
     def is_done(self) -> bool:
-        return self.closing is not None or self.filled_amount >= self.amount
+        return self.closing is not None or self.is_complete
 
     @property
     def is_open(self) -> bool:
@@ -452,6 +509,15 @@ class InFlightOrder:
     def is_amending(self) -> bool:
         """Whether an amend is out and its fate open."""
         return self.amend is RequestState.REQUESTED or self.amend is RequestState.UNKNOWN
+
+    @property
+    def reason_code(self) -> str:
+        """Why it ended, or why the outcome of a request about it is unknown; else empty."""
+        if self.closing is not None:
+            return self.closing.reason_code
+        if self.submission is Submission.UNKNOWN:
+            return self.unknown_reason
+        return self.cancel_reason if self.cancel is RequestState.UNKNOWN else ""
 
     def has_observed(self, status: str, exchange_order_id: str | None, time_ms: int | None) -> bool:
         return self.observed is not None and (status, exchange_order_id, time_ms) in self.observed
@@ -481,7 +547,7 @@ class InFlightOrder:
             fees=dict(self.fees) if self.fees else {},
             state=self.state,
             outcome_unknown=self.outcome_unknown,
-            reason_code=closing.reason_code if closing is not None else self.unknown_reason,
+            reason_code=self.reason_code,
             reason=closing.reason if closing is not None else "",
             external=created.external,
             tag=created.tag,

@@ -153,7 +153,7 @@ class Resolver:
                 self._cancel(order, "retry")
             else:
                 context.alert("cancel_fails", "Cancels of this order do not take effect.", order=order.id)
-        if order.is_amending and update.exchange_order_id == order.amend_from and self._expired(order):
+        if order.is_amending and update.exchange_order_id == order.exchange_order_id and self._expired(order):
             context.tracker.amend_refused(order, "absence_proven", "the venue still works the old terms")
 
     def _expired(self, order: InFlightOrder) -> bool:
