@@ -20,7 +20,9 @@ from adapters.cli.secrets import Secret
 from adapters.hyperliquid.auth import HyperliquidAuth, PrivateKeyError
 from adapters.hyperliquid.connector import VENUE, HyperliquidOptions, HyperliquidPerpetualConnector
 from adapters.hyperliquid.gateway import HyperliquidGateway
+from adapters.hyperliquid.marketstream import HyperliquidMarketstreamAdapter
 from adapters.hyperliquid.networks import Network
+from adapters.hyperliquid.zmq_market_feed import ZMQMarketFeed
 from adapters.runtime.runtime import LedgerRuntime
 from adapters.storage.errors import (
     DamagedLedgerError,
@@ -120,7 +122,10 @@ class LiveProcess:
         session = secrets.randbits(SESSION_ID_BITS)
         connector = self._make_connector(session)
         gateway = HyperliquidGateway(
-            http_url=self._network.http_url, ws_url=self._network.ws_url, auth=self._auth
+            http_url=self._network.http_url,
+            ws_url=self._network.ws_url,
+            auth=self._auth,
+            market_source=self._make_market_source(),
         )
         runtime = LedgerRuntime(connector, gateway)
         ledger = self._open_ledger(runtime)
@@ -248,6 +253,15 @@ class LiveProcess:
             raise CommandError(str(error), ExitCode.CONFIG) from None
         log.info("order events are published at %s", publisher.endpoint)
         return publisher
+
+    def _make_market_source(self) -> HyperliquidMarketstreamAdapter | None:
+        address = self.config.venue.market_feed
+        if not address:
+            return None
+        try:
+            return HyperliquidMarketstreamAdapter(ZMQMarketFeed(address))
+        except ValueError as error:
+            raise CommandError(f"venue.market_feed: {error}", ExitCode.CONFIG) from None
 
     async def _catch_up(self, views: ProjectionRunner, ledger: OrderLedger) -> None:
         """Wait for the views; say so when it takes long."""

@@ -74,6 +74,15 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "http://127.0.0.1:3001"
 
+    market_feed: Annotated[
+        str,
+        Meta(
+            description="Take market data from this ZeroMQ publisher instead of opening a second socket to "
+            "the venue: tcp://host:port or ipc:///path, with the venue's own JSON messages as payload.",
+            examples=["tcp://127.0.0.1:5556"],
+        ),
+    ] = ""
+
     @property
     def is_mainnet(self) -> bool:
         return self.network == "mainnet"
