@@ -14,10 +14,9 @@ from domain.events import (
     OrderEvent,
     OrderFilled,
 )
-from domain.money import decimal_text
 from projections.order_fold import Row
 from projections.summaries import summarise
-from projections.texts import check_fill, check_usable, optional_text
+from projections.texts import number_text, optional_text
 
 __all__ = ["account_event_row", "fill_row", "funding_row", "timeline_row"]
 
@@ -40,9 +39,8 @@ def timeline_row(position: int, event: OrderEvent, state: str | None) -> Row:
 
 
 def fill_row(position: int, event: OrderFilled | AccountFillBooked) -> Row:
-    """A fill as a row of `projections.tables.FILLS`. Raises `ValueError` for numbers no fill can have."""
+    """A fill as a row of `projections.tables.FILLS`."""
     fill = event.fill
-    check_fill(fill)
     return (
         position,
         event.venue,
@@ -53,9 +51,9 @@ def fill_row(position: int, event: OrderFilled | AccountFillBooked) -> Row:
         fill.exchange_order_id,
         fill.trading_pair,
         str(fill.trade_type),
-        decimal_text(fill.price),
-        decimal_text(fill.amount),
-        decimal_text(fill.fee),
+        number_text(fill.price),
+        number_text(fill.amount),
+        number_text(fill.fee),
         fill.fee_token,
         optional_text(fill.builder_fee),
         str(fill.liquidity),
@@ -71,18 +69,17 @@ def fill_row(position: int, event: OrderFilled | AccountFillBooked) -> Row:
 
 
 def funding_row(position: int, event: AccountFundingBooked) -> Row:
-    """A payment as a row of `projections.tables.FUNDING`. Raises `ValueError` for unusable numbers."""
-    check_usable(event.amount)
+    """A payment as a row of `projections.tables.FUNDING`."""
     return (
         position,
         event.venue,
         event.account,
         event.trading_pair,
         event.funding_key,
-        decimal_text(event.amount),
+        number_text(event.amount),
         event.token,
-        decimal_text(event.rate),
-        decimal_text(event.position_size),
+        number_text(event.rate),
+        number_text(event.position_size),
         event.exchange_time_ms,
         event.recorded_at_ns,
         str(event.source),

@@ -10,11 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from domain.events import LedgerEvent, OrderAmended, OrderCreated, OrderEvent, OrderFilled
+from domain.events import LedgerEvent, OrderCreated, OrderEvent
 from domain.in_flight_order import InFlightOrder
-from domain.money import decimal_text
 from projections.errors import UnfoldableEventError
-from projections.texts import check_fill, check_usable, fees_text, optional_text
+from projections.texts import fees_text, number_text, optional_text
 
 __all__ = ["DONE_ORDERS_KEPT", "EventsOf", "OrderFold", "Row", "order_row"]
 
@@ -74,20 +73,22 @@ class OrderFold:
         """How many orders are in memory."""
         return len(self._live) + len(self._done)
 
-    def apply(self, position: int, event: OrderEvent) -> str | None:
+    def apply(self, position: int, event: OrderEvent, wrong: str = "") -> str | None:
         """Fold one event in; returns the order's state after it, None when the order is parked.
 
-        An event that the order refuses parks it as it stood before: `UnfoldableEventError`. Any other
-        error is that of a look-up, and nothing was decided.
+        An event with something `wrong`, or that the order refuses, parks the order as it stood before:
+        `UnfoldableEventError`. Any other error is that of a look-up, and nothing was decided.
         """
         client_order_id = event.originator_id
         if client_order_id in self._parked:
             return None
+        if wrong:
+            self.park(client_order_id)
+            raise UnfoldableEventError(wrong)
         folded = self._live.get(client_order_id) or self._done.get(client_order_id)
         if folded is None and (type(event) is not OrderCreated or event.originator_version != 1):
             folded = self._reload(event)
         try:
-            _check_numbers(event)
             if folded is None:
                 assert type(event) is OrderCreated
                 folded = self._live[client_order_id] = _Folded(InFlightOrder(event), position)
@@ -161,16 +162,6 @@ class OrderFold:
         folded.order = InFlightOrder.fold(self._events_of(order.id, order.version + 1))
 
 
-def _check_numbers(event: OrderEvent) -> None:
-    """Refuse numbers that arithmetic must not meet, at the event that brings them."""
-    if type(event) is OrderFilled:
-        check_fill(event.fill)
-    elif type(event) is OrderCreated:
-        check_usable(event.price, event.amount)
-    elif type(event) is OrderAmended:
-        check_usable(event.price, event.leg_amount)
-
-
 def order_row(order: InFlightOrder, created_position: int, last_position: int) -> Row:
     """The order as a row of `projections.tables.ORDERS`."""
     created = order.created
@@ -188,13 +179,13 @@ def order_row(order: InFlightOrder, created_position: int, last_position: int) -
         str(created.trade_type),
         str(created.position_action),
         str(created.time_in_force),
-        decimal_text(order.price),
+        number_text(order.price),
         optional_text(created.trigger_price),
-        decimal_text(order.amount),
-        decimal_text(order.filled_amount),
+        number_text(order.amount),
+        number_text(order.filled_amount),
         optional_text(order.average_fill_price),
-        decimal_text(order.remaining_amount),
-        decimal_text(order.missing_fill_amount),
+        number_text(order.remaining_amount),
+        number_text(order.missing_fill_amount),
         fees_text(order.fees.items()) if order.fees else "{}",
         str(order.state),
         1 if order.is_done else 0,

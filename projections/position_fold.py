@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
+from copy import copy
 from decimal import Decimal
 
 from domain.events import (
@@ -15,21 +15,13 @@ from domain.events import (
     OrderFilled,
 )
 from domain.fees import Fees
-from domain.money import decimal_text
 from domain.position import Position
 from projections.errors import UnfoldableEventError
 from projections.order_fold import Row
 from projections.tables import POSITIONS
-from projections.texts import (
-    check_fill,
-    check_usable,
-    fees_from_text,
-    fees_text,
-    optional_decimal,
-    optional_text,
-)
+from projections.texts import fees_from_text, fees_text, number_text, optional_decimal, optional_text
 
-__all__ = ["MOVES_POSITION", "PositionFold", "position_from_row", "position_row"]
+__all__ = ["PositionFold", "moved_market", "position_from_row", "position_row"]
 
 MarketKey = tuple[str, str, str]
 """Venue, account, trading pair."""
@@ -58,18 +50,17 @@ class PositionFold:
         self._changed: dict[MarketKey, _Folded] = {}
 
     def apply(self, position: int, event: LedgerEvent) -> None:
-        """Fold in an event of a type in `MOVES_POSITION`.
+        """Fold in an event that `moved_market` names a market for.
 
         Raises `UnfoldableEventError` when it cannot be; the position then stands as it did.
         """
-        trading_pair, change = MOVES_POSITION[type(event)](event)
-        if change is None:
-            return
+        trading_pair = moved_market(event)
+        assert trading_pair is not None, f"{event.topic} moves no position"
         key = (event.venue, event.account, trading_pair)
         folded = self._folded.get(key)
-        changed = Position(trading_pair=trading_pair) if folded is None else copy.copy(folded.position)
+        changed = Position(trading_pair=trading_pair) if folded is None else copy(folded.position)
         try:
-            change(changed)
+            _CHANGE[type(event)](changed, event)
         except Exception as error:
             raise UnfoldableEventError.of(error) from error
         if folded is None:
@@ -89,48 +80,47 @@ class PositionFold:
         return rows
 
 
-Change = Callable[[Position], object]
+def moved_market(event: LedgerEvent) -> str | None:
+    """The market whose position an event changes; None when it changes none.
+
+    A position that the venue states is where a market's fold starts if it is the opening balance; any later
+    statement is there to check the fold against.
+    """
+    kind = type(event)
+    if kind is OrderFilled or kind is AccountFillBooked:
+        trading_pair: str = event.fill.trading_pair  # type: ignore[attr-defined]
+        return trading_pair
+    if isinstance(event, AccountPositionAsserted):
+        return event.trading_pair if event.opening else None
+    if isinstance(event, AccountFundingBooked | AccountLeverageChanged):
+        return event.trading_pair
+    return None
 
 
-def _by_fill(event: OrderFilled | AccountFillBooked) -> tuple[str, Change]:
+def _fill(position: Position, event: OrderFilled | AccountFillBooked) -> None:
     fill = event.fill
-
-    def change(position: Position) -> None:
-        check_fill(fill)
-        position.apply_fill(
-            fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl
-        )
-
-    return fill.trading_pair, change
+    position.apply_fill(fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl)
 
 
-def _by_funding(event: AccountFundingBooked) -> tuple[str, Change]:
-    def change(position: Position) -> None:
-        check_usable(event.amount)
-        position.apply_funding(event.amount)
-
-    return event.trading_pair, change
+def _funding(position: Position, event: AccountFundingBooked) -> None:
+    position.apply_funding(event.amount)
 
 
-def _by_leverage(event: AccountLeverageChanged) -> tuple[str, Change]:
-    return event.trading_pair, lambda position: position.apply_leverage(event.leverage, event.is_cross)
+def _leverage(position: Position, event: AccountLeverageChanged) -> None:
+    position.apply_leverage(event.leverage, event.is_cross)
 
 
-def _by_assertion(event: AccountPositionAsserted) -> tuple[str, Change | None]:
-    """Only an opening balance moves the fold; any later statement is there to check it against."""
-    if not event.opening:
-        return event.trading_pair, None
-    return event.trading_pair, lambda position: position.assert_opening(event.amount, event.entry_price)
+def _opening(position: Position, event: AccountPositionAsserted) -> None:
+    position.assert_opening(event.amount, event.entry_price)
 
 
-MOVES_POSITION: dict[type[LedgerEvent], Callable[..., tuple[str, Change | None]]] = {
-    OrderFilled: _by_fill,
-    AccountFillBooked: _by_fill,
-    AccountFundingBooked: _by_funding,
-    AccountLeverageChanged: _by_leverage,
-    AccountPositionAsserted: _by_assertion,
+_CHANGE: dict[type[LedgerEvent], Callable[..., None]] = {
+    OrderFilled: _fill,
+    AccountFillBooked: _fill,
+    AccountFundingBooked: _funding,
+    AccountLeverageChanged: _leverage,
+    AccountPositionAsserted: _opening,
 }
-"""The events that change a position, each with the market it is about and what it does to it."""
 
 
 def position_row(venue: str, account: str, position: Position, updated_at_ns: int, last_position: int) -> Row:
@@ -139,17 +129,17 @@ def position_row(venue: str, account: str, position: Position, updated_at_ns: in
         venue,
         account,
         position.trading_pair,
-        decimal_text(position.amount),
+        number_text(position.amount),
         optional_text(position.average_entry),
-        decimal_text(position.realised_pnl),
+        number_text(position.realised_pnl),
         fees_text(position.fees.totals),
-        decimal_text(position.funding),
-        decimal_text(position.volume),
+        number_text(position.funding),
+        number_text(position.volume),
         position.leverage,
         1 if position.is_cross else 0,
         optional_text(position.entry_cost),
-        decimal_text(position.entry_amount),
-        decimal_text(position.unpriced_amount),
+        number_text(position.entry_amount),
+        number_text(position.unpriced_amount),
         updated_at_ns,
         last_position,
     )

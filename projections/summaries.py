@@ -37,7 +37,7 @@ from domain.events import (
     OrderSubmitUnknown,
     OrderTriggered,
 )
-from domain.money import decimal_text
+from projections.texts import number_text
 
 __all__ = ["summarise"]
 
@@ -61,28 +61,29 @@ def _as(exchange_order_id: str | None) -> str:
 
 
 def _fill(fill: Fill) -> str:
-    role = "" if fill.liquidity is Liquidity.UNKNOWN else f" as {fill.liquidity}"
-    charge = "rebate" if fill.fee < 0 else "fee"
+    role = "" if fill.liquidity is Liquidity.UNKNOWN else f" as {fill.liquidity!s}"
+    fee = number_text(fill.fee)
+    charge = f"rebate {fee[1:]}" if fee[0] == "-" else f"fee {fee}"
     return (
-        f"{fill.trade_type} {decimal_text(fill.amount)} at {decimal_text(fill.price)}{role}, "
-        f"{charge} {decimal_text(fill.fee.copy_abs())} {fill.fee_token}"
+        f"{fill.trade_type!s} {number_text(fill.amount)} at {number_text(fill.price)}{role}, "
+        f"{charge} {fill.fee_token}"
     )
 
 
 def _created(event: OrderCreated) -> str:
-    text = f"{event.trade_type} {decimal_text(event.amount)} {event.trading_pair}, {event.order_type}"
-    text += f" at {decimal_text(event.price)}"
+    text = f"{event.trade_type} {number_text(event.amount)} {event.trading_pair}, {event.order_type}"
+    text += f" at {number_text(event.price)}"
     if event.trigger_price is not None:
-        text += f", trigger {decimal_text(event.trigger_price)}"
+        text += f", trigger {number_text(event.trigger_price)}"
     if event.time_in_force is not TimeInForce.GTC:
         text += f", {event.time_in_force}"
     if event.position_action != "nil":
         text += f", {event.position_action}"
     asked = []
     if event.requested_amount is not None:
-        asked.append(f"amount {decimal_text(event.requested_amount)}")
+        asked.append(f"amount {number_text(event.requested_amount)}")
     if event.requested_price is not None:
-        asked.append(f"price {decimal_text(event.requested_price)}")
+        asked.append(f"price {number_text(event.requested_price)}")
     if asked:
         text += f" (asked for {', '.join(asked)})"
     return f"found at the venue, placed elsewhere: {text}" if event.external else f"intended: {text}"
@@ -126,7 +127,7 @@ def _cancel_refused(event: OrderCancelRefused) -> str:
 
 
 def _terms(amount: Decimal, price: Decimal) -> str:
-    return f"{decimal_text(amount)} at {decimal_text(price)}"
+    return f"{number_text(amount)} at {number_text(price)}"
 
 
 def _amend_requested(event: OrderAmendRequested) -> str:
@@ -182,13 +183,13 @@ def _account_fill(event: AccountFillBooked) -> str:
 def _funding(event: AccountFundingBooked) -> str:
     verb = "paid" if event.amount < 0 else "received"
     return (
-        f"funding {verb}: {decimal_text(event.amount.copy_abs())} {event.token} on {event.trading_pair} "
-        f"(position {decimal_text(event.position_size)}, rate {decimal_text(event.rate)})"
+        f"funding {verb}: {number_text(event.amount.copy_abs())} {event.token} on {event.trading_pair} "
+        f"(position {number_text(event.position_size)}, rate {number_text(event.rate)})"
     )
 
 
 def _transfer(event: AccountLedgerUpdateBooked) -> str:
-    amount = "" if event.amount is None else f" {decimal_text(event.amount)} {event.token}".rstrip()
+    amount = "" if event.amount is None else f" {number_text(event.amount)} {event.token}".rstrip()
     return f"{event.kind}{amount}"
 
 
@@ -197,9 +198,9 @@ def _leverage(event: AccountLeverageChanged) -> str:
 
 
 def _position_asserted(event: AccountPositionAsserted) -> str:
-    entry = "" if event.entry_price is None else f", entry {decimal_text(event.entry_price)}"
+    entry = "" if event.entry_price is None else f", entry {number_text(event.entry_price)}"
     kind = "opening balance" if event.opening else "the venue states the position"
-    return f"{kind}: {decimal_text(event.amount)} {event.trading_pair}{entry}"
+    return f"{kind}: {number_text(event.amount)} {event.trading_pair}{entry}"
 
 
 def _liquidation(event: AccountLiquidationNoticed) -> str:

@@ -20,8 +20,9 @@ from domain.events import (
 from projections.errors import UnfoldableEventError
 from projections.event_rows import account_event_row, fill_row, funding_row, timeline_row
 from projections.event_source import PositionedEvent, UnreadableEvent
+from projections.numbers import impossible_numbers
 from projections.order_fold import DONE_ORDERS_KEPT, EventsOf, OrderFold, Row
-from projections.position_fold import MOVES_POSITION, PositionFold
+from projections.position_fold import PositionFold, moved_market
 from projections.tables import (
     ACCOUNT_EVENTS,
     FILLS,
@@ -118,38 +119,40 @@ class ViewsFold:
         return self._changed_rows()
 
     def _fold_one(self, position: int, event: LedgerEvent) -> None:
+        wrong = impossible_numbers(event)
         if isinstance(event, OrderEvent):
             state = None
             try:
-                state = self._orders.apply(position, event)
+                state = self._orders.apply(position, event, wrong)
             except UnfoldableEventError as error:
                 self._park(position, ORDERS.name, event.originator_id, error)
             self._timeline.append(timeline_row(position, event, state))
-            if type(event) is OrderFilled:
-                self._book(position, event)
         elif isinstance(event, AccountEvent):
             self._account_events.append(account_event_row(position, event))
-            if type(event) in MOVES_POSITION:
-                self._book(position, event)
+        if moved_market(event) is not None:
+            self._book(position, event, wrong)
 
-    def _book(self, position: int, event: LedgerEvent) -> None:
+    def _book(self, position: int, event: LedgerEvent, wrong: str) -> None:
         """Fills and funding once per key, then what they and the rest do to a position."""
+        kind = type(event)
         view = POSITIONS.name
+        if kind is OrderFilled or kind is AccountFillBooked:
+            view = FILLS.name
+        elif kind is AccountFundingBooked:
+            view = FUNDING.name
         try:
-            if isinstance(event, OrderFilled | AccountFillBooked):
-                view = FILLS.name
-                row = fill_row(position, event)
-                _take(self._booked_fills, event.fill.fill_key, event)
-                self._fills.append(row)
-            elif isinstance(event, AccountFundingBooked):
-                view = FUNDING.name
-                row = funding_row(position, event)
-                _take(self._booked_funding, event.funding_key, event)
-                self._funding.append(row)
+            if wrong:
+                raise UnfoldableEventError(wrong)
+            if view is FILLS.name:
+                _take(self._booked_fills, event.fill.fill_key, event)  # type: ignore[attr-defined]
+                self._fills.append(fill_row(position, event))  # type: ignore[arg-type]
+            elif view is FUNDING.name:
+                _take(self._booked_funding, event.funding_key, event)  # type: ignore[attr-defined]
+                self._funding.append(funding_row(position, event))  # type: ignore[arg-type]
             view = POSITIONS.name
             self._positions.apply(position, event)
-        except Exception as error:
-            self._park(position, view, event.originator_id, UnfoldableEventError.of(error))
+        except UnfoldableEventError as error:
+            self._park(position, view, event.originator_id, error)
 
     def _look_up_keys(self, batch: Sequence[PositionedEvent]) -> None:
         """Learn in one look which keys of the batch the views hold from before it."""
