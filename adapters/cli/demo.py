@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -521,11 +522,21 @@ class _Demo:
         say("\nNext", highlight=False)
         example = self.watch.unknown[0] if self.watch.unknown else "ORDER"
         for command in (
-            f"orderledger orders --ledger {ledger}",
-            f"orderledger positions --ledger {ledger}",
-            f"orderledger history {example} --ledger {ledger}",
+            f"orders --ledger {ledger}",
+            f"positions --ledger {ledger}",
+            f"history {example} --ledger {ledger}",
         ):
-            say(f"  {command}", highlight=False, soft_wrap=True)
+            say(f"  {_command_name()} {command}", highlight=False, soft_wrap=True)
+
+
+def _command_name() -> str:
+    """What to type for this program: its name where the shell finds it, else where it is."""
+    if shutil.which("orderledger") is not None:
+        return "orderledger"
+    command = Path(sys.executable).with_name("orderledger")
+    with contextlib.suppress(ValueError):
+        return str(command.relative_to(Path.cwd()))
+    return str(command)
 
 
 def _strategy_params() -> dict[str, Any]:
