@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
+from adapters.cli.text_table import printable
 from adapters.storage.errors import LedgerError, LedgerNotFoundError
 from adapters.storage.ledger import OrderLedger
 from projections import (
@@ -113,11 +114,11 @@ def _say_what_is_missing(views: Views, target: int) -> None:
         )
     if parked := views.parked():
         first = parked[0]
-        print(
+        text = (
             f"warning: {len(parked)} events could not be folded and are left out; the first is at position "
-            f"{first.position} ({first.view}, {first.aggregate}): {first.reason}",
-            file=sys.stderr,
+            f"{first.position} ({first.view}, {first.aggregate}): {first.reason}"
         )
+        print(printable(text), file=sys.stderr)
 
 
 class _ProgressLine:

@@ -16,8 +16,8 @@ from adapters.cli.config import DEFAULT_CONFIG_FILE
 from adapters.cli.config_reading import ConfigError, configured_ledger_path, load_config
 from adapters.cli.current_views import current_views
 from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.cli.text_table import Column, output_width, rounded, text_table, utc_time
-from domain.enums import OrderState
+from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
+from domain.enums import OrderState, OrderType
 from domain.money import decimal_text
 from projections import (
     AmbiguousOrderError,
@@ -191,7 +191,7 @@ def _show(
 
 # For the eye
 
-_NAME = Column("ORDER", shortest=12)
+_NAME = Column("ORDER", shortest=9)
 
 
 def _name(client_order_id: str | None, exchange_order_id: str | None) -> str:
@@ -216,10 +216,9 @@ def _order_table(orders: Sequence[OrderRow]) -> str:
         _NAME,
         Column("PAIR"),
         Column("SIDE"),
-        Column("TYPE", shortest=6),
+        Column("TYPE", shortest=len(OrderType.LIMIT)),
         Column("PRICE", right=True),
         Column("FILLED", right=True),
-        Column("AMOUNT", right=True),
         Column("STATE", shortest=len(OrderState.PARTIALLY_FILLED), wrapped=True),
     )
     return text_table(
@@ -232,8 +231,7 @@ def _order_table(orders: Sequence[OrderRow]) -> str:
                 order.trade_type,
                 order.order_type,
                 decimal_text(order.price),
-                decimal_text(order.filled_amount),
-                decimal_text(order.amount),
+                f"{decimal_text(order.filled_amount)}/{decimal_text(order.amount)}",
                 _state_text(order),
             )
             for order in orders
@@ -276,6 +274,7 @@ def _fill_table(fills: Sequence[FillRow]) -> str:
 
 def _position_table(positions: Sequence[PositionRow]) -> str:
     accounts = {(position.venue, position.account) for position in positions}
+    venues = {position.venue for position in positions}
     columns = [
         Column("PAIR"),
         Column("AMOUNT", right=True),
@@ -287,7 +286,7 @@ def _position_table(positions: Sequence[PositionRow]) -> str:
         Column("LEVERAGE", right=True),
     ]
     if len(accounts) > 1:
-        columns.insert(0, Column("ACCOUNT", shortest=10))
+        columns.insert(0, Column("ACCOUNT"))
     rows = []
     for position in positions:
         row = [
@@ -302,8 +301,14 @@ def _position_table(positions: Sequence[PositionRow]) -> str:
             if position.leverage is None
             else f"{position.leverage}x {'cross' if position.is_cross else 'isolated'}",
         ]
-        rows.append([f"{position.venue} {position.account}", *row] if len(accounts) > 1 else row)
+        if len(accounts) > 1:
+            row.insert(0, f"{position.venue} " * (len(venues) > 1) + _short_account(position.account))
+        rows.append(row)
     return text_table(columns, rows, output_width())
+
+
+def _short_account(account: str) -> str:
+    return account if len(account) <= 13 else f"{account[:6]}…{account[-4:]}"
 
 
 def _fees(fees: dict[str, Any]) -> str:
@@ -342,4 +347,4 @@ def _history_text(history: OrderHistory) -> str:
         (utc_time(event.recorded_at_ns), str(event.position), event.state or "(parked)", event.summary)
         for event in history.events
     ]
-    return "\n".join(lines) + "\n\n" + text_table(columns, rows, output_width())
+    return "\n".join(map(printable, lines)) + "\n\n" + text_table(columns, rows, output_width())

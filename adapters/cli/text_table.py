@@ -14,7 +14,7 @@ import msgspec
 
 from domain.money import decimal_text
 
-__all__ = ["Column", "output_width", "rounded", "text_table", "utc_time"]
+__all__ = ["Column", "output_width", "printable", "rounded", "text_table", "utc_time"]
 
 _DEFAULT_WIDTH = 100
 _GAP = "  "
@@ -33,7 +33,7 @@ class Column(msgspec.Struct, frozen=True):
 
 def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
     """The table as lines of at most `width` characters, as far as its columns can be cut."""
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(column.heading), *(len(row[at]) for row in cells)) for at, column in enumerate(columns)]
     _fit(columns, widths, width)
     lines = [_line(columns, widths, [column.heading for column in columns])]
@@ -93,6 +93,6 @@ def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) 
     return _GAP.join(cells).rstrip()
 
 
-def _printable(text: str) -> str:
-    """A venue's text may hold anything; in a table it must not move the cursor."""
+def printable(text: str) -> str:
+    """A text without what would move the cursor: a venue's may hold anything."""
     return "".join(character if character.isprintable() else " " for character in text)
