@@ -200,7 +200,7 @@ def _name(client_order_id: str | None, exchange_order_id: str | None) -> str:
 
 
 def _state_text(order: OrderRow) -> str:
-    because = f" ({order.reason_code})" if order.reason_code else ""
+    because = f" ({order.reason_code.replace('_', ' ')})" if order.reason_code else ""
     if order.outcome_unknown:
         return f"{order.state}, OUTCOME UNKNOWN{because}"
     if order.missing_fill_amount:
@@ -250,7 +250,7 @@ def _fill_table(fills: Sequence[FillRow]) -> str:
         Column("PRICE", right=True),
         Column("FEE", right=True),
         Column("ROLE"),
-        Column("CLOSED PNL", right=True),
+        Column("PNL", right=True),
     )
     return text_table(
         columns,

@@ -62,18 +62,16 @@ def rounded(value: Decimal | None) -> str:
 
 
 def _fit(columns: Sequence[Column], widths: list[int], width: int) -> None:
-    """Take what is too much from the columns that may be cut, always from the widest of them."""
+    """Take what is too much from the columns that may be cut, the last ones first."""
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    while excess > 0:
-        shrinkable = [
-            at
-            for at, column in enumerate(columns)
-            if column.shortest is not None and widths[at] > max(column.shortest, len(column.heading))
-        ]
-        if not shrinkable:
+    for at in reversed(range(len(columns))):
+        column = columns[at]
+        if excess <= 0:
             return
-        widths[max(shrinkable, key=lambda at: widths[at])] -= 1
-        excess -= 1
+        if column.shortest is not None:
+            taken = min(excess, max(0, widths[at] - max(column.shortest, len(column.heading))))
+            widths[at] -= taken
+            excess -= taken
 
 
 def _row_lines(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """How fast views are built from a ledger, how far they are behind a commit, and how long answers take.
 
-The ledger is a real one in a file: orders that are acknowledged, filled in parts, cancelled or left open, six to
-seven events each, as a market maker's day looks.
+The ledger is a real one in a file: orders that are acknowledged, filled in parts, cancelled or left open, six
+or seven events each, as a market maker's day looks.
 """
 
 import json
