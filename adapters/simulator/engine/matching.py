@@ -233,6 +233,7 @@ class Matcher:
         successor.siblings, armed.siblings = armed.siblings, []
         armed.place = Place.GONE
         self._desk.admit(successor)
+        self._desk.set_status(successor, "open")
         return successor
 
     def cancel_all(self, account: Account, status: str, market: Market | None = None) -> None:

@@ -119,8 +119,8 @@ def test_a_fired_trigger_may_be_configured_to_get_a_new_oid() -> None:
     oid = venue.rest(ALICE, trigger(ETH, False, "2200", "1", "sl", cloid=cloid(4)))
     venue.exchange.drain()
     venue.mark("ETH", "2200")
-    (armed, triggered), (successor, filled) = venue.updates(ALICE)
-    assert (armed, triggered, filled) == (oid, "triggered", "filled")
+    (armed, triggered), (successor, opened), (_, filled) = venue.updates(ALICE)
+    assert (armed, triggered, opened, filled) == (oid, "triggered", "open", "filled")
     assert successor > oid
     assert venue.order_row(ALICE, cloid(4))["oid"] == successor
     assert venue.open_oids(ALICE) == []
