@@ -264,6 +264,7 @@ class GroupCommitWriter:
         if not self._refused_originators:
             return group
         admitted: list[_Submission] = []
+        refused: list[tuple[_Submission, tuple[str, int]]] = []
         coming: set[tuple[str, int]] = set()
         for submission in group:
             own = {(record[0], record[1]) for record in submission.records}
@@ -272,8 +273,11 @@ class GroupCommitWriter:
                 admitted.append(submission)
                 coming |= own
             else:
-                message = f"{hole[0]!r} v{hole[1]} continues an event that could not be recorded"
-                self._refuse(submission, LedgerConflictError(message))
+                refused.append((submission, hole))
+        # Only after the last question to the store: one that it does not answer leaves the group as it was.
+        for submission, (originator_id, version) in refused:
+            message = f"{originator_id!r} v{version} continues an event that could not be recorded"
+            self._refuse(submission, LedgerConflictError(message))
         return admitted
 
     def _leaves_hole(self, identity: tuple[str, int], coming: set[tuple[str, int]]) -> bool:

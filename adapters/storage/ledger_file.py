@@ -106,7 +106,7 @@ class LedgerFile:
     """
 
     def __init__(self, path: Path, *, writable: bool, lock_timeout: float) -> None:
-        self.path = path
+        self.path = path.absolute()
         self.writable = writable
         self.ledger_id = ""
         self._lock_timeout = lock_timeout
@@ -165,7 +165,12 @@ class LedgerFile:
             self.path, timeout=self._lock_timeout, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if journal_mode != "wal":
+                raise LedgerUnavailableError(
+                    f"the file system of {self.path} cannot share memory between processes, as a ledger's "
+                    "write-ahead log needs it; keep the ledger on a local disk"
+                )
             connection.execute("PRAGMA synchronous = FULL")
             # A delete trigger fires for the rows that INSERT OR REPLACE removes only under this setting.
             connection.execute("PRAGMA recursive_triggers = ON")
@@ -180,7 +185,7 @@ class LedgerFile:
 
     def connect_for_reading(self) -> sqlite3.Connection:
         """A new connection that cannot write."""
-        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro" + ("&immutable=1" if self._immutable else "")
+        uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._immutable else "")
         return sqlite3.connect(
             uri, uri=True, timeout=self._lock_timeout, isolation_level=None, check_same_thread=False
         )
@@ -203,8 +208,8 @@ class LedgerFile:
                 if self._closed:
                     self._close_idle()
                 elif len(self._idle) > _IDLE_CONNECTIONS:
-                    connection = self._idle.popleft()
-                    connection.close()
+                    with suppress(IndexError):
+                        self._idle.popleft().close()
 
     @contextmanager
     def separate_reading(self, texts_as: type[str] | type[bytes]) -> Iterator[sqlite3.Connection]:
@@ -290,7 +295,7 @@ class LedgerFile:
         connection.execute("COMMIT")
         # The file's own name must survive a power cut too, or what is written into it is lost with it.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        directory = os.open(self.path.absolute().parent, os.O_RDONLY)
+        directory = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:

@@ -44,7 +44,6 @@ from adapters.storage.subscription import SQLiteSubscription
 __all__ = ["SQLiteLedgerFactory", "SQLiteLedgerRecorder"]
 
 _REMEMBERED_KEYS = 20_000
-_SELECT = "SELECT originator_id, originator_version, topic, state"
 
 
 class _Insertion:
@@ -179,13 +178,16 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
 
     @property
     def closed(self) -> bool:
+        """Whether `close` was called: nobody will be woken any more."""
         return self._closed
 
     @contextmanager
     def maintaining(self) -> Iterator[sqlite3.Connection]:
         """Lend the writing connection, with all other writing waiting: for VACUUM, checkpoints, limits."""
-        with self._write_lock, translated(self.file.path, "maintaining"):
-            yield self._writing()
+        with self._write_lock:
+            with translated(self.file.path, "opening for maintenance"):
+                connection = self._writing()
+            yield connection
 
     def _writing(self) -> sqlite3.Connection:
         if self._closed:
@@ -205,8 +207,7 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
             self._abandon(connection, error)
             if remembered is None or not isinstance(error, sqlite3.IntegrityError):
                 raise
-        # Perhaps only the remembered end is out of date, another tool having appended: read it and try
-        # once more.
+        # Perhaps only the remembered end is out of date, another tool having appended: look and try again.
         return self._commit(records)
 
     def _insert(self, connection: sqlite3.Connection, records: Sequence[EventRecord]) -> int:
@@ -247,13 +248,12 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
-            full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-            if not full:
-                # After an I/O error the connection's idea of the file may be stale: start from the file
-                # again.
-                self._writer = None
-                with suppress(sqlite3.Error):
-                    connection.close()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                return
+            # After an I/O error the connection's idea of the file may be stale: start from the file again.
+            self._writer = None
+            with suppress(sqlite3.Error):
+                connection.close()
 
     def _remember(self, keys: dict[str, str]) -> None:
         """Spare the next events of the same orders an insert that would be ignored."""
@@ -274,7 +274,8 @@ class SQLiteLedgerRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The events of one originator in the order of their versions (or, `desc`, the reverse)."""
-        statement = f"{_SELECT} FROM stored_events WHERE originator_id = ?"
+        columns = "originator_id, originator_version, topic, state"
+        statement = f"SELECT {columns} FROM stored_events WHERE originator_id = ?"
         parameters: list[object] = [str(originator_id)]
         if gt is not None:
             statement += " AND originator_version > ?"

@@ -153,7 +153,7 @@ def test_replacing_a_row_is_refused_on_the_ledgers_own_connection(intact: Path, 
     )
     with (
         OrderLedger.open(path) as ledger,
-        pytest.raises(LedgerError, match="append-only"),
+        pytest.raises(sqlite3.IntegrityError, match="append-only"),
         ledger.recorder.maintaining() as connection,  # type: ignore[attr-defined]
     ):
         connection.execute(replace)

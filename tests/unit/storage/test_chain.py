@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.storage.chain import GENESIS, verify_chain
+from adapters.storage.chain import GENESIS, links, verify_chain
 from adapters.storage.errors import ForeignLedgerError, LedgerNotFoundError
 from adapters.storage.ledger import OrderLedger
 from adapters.storage.mapper import MessagePackMapper
@@ -71,6 +71,22 @@ def test_the_chain_goes_on_across_restarts_and_single_saves(path: Path) -> None:
             ledger.append([created(number)])
             ledger.save(filled(number, 2))
     assert verify_chain(path).events == 36
+    assert verify_chain(path).ok
+
+
+def test_what_another_tool_appended_properly_is_continued_and_not_overwritten(path: Path) -> None:
+    with OrderLedger.open(path) as ledger:
+        ledger.append([created(10)])
+        record = MessagePackMapper().to_record(created(11))
+        other = sqlite3.connect(path, isolation_level=None)
+        (last_hash,) = other.execute("SELECT hash FROM stored_events WHERE position = 31").fetchone()
+        (own_hash,) = links(last_hash, 32, [record])
+        other.execute("INSERT INTO stored_events VALUES (32, ?, ?, ?, ?, ?)", (*record[:4], own_hash))
+        other.close()
+        assert list(ledger.append([created(12)]).positions) == [33]
+        assert ledger.submit([created(11)]).exception() is not None
+        assert list(ledger.append([created(13)]).positions) == [34]
+    assert verify_chain(path).events == 34
     assert verify_chain(path).ok
 
 

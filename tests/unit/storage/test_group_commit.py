@@ -246,6 +246,27 @@ def test_what_continues_a_refused_event_is_refused_until_the_hole_is_filled() ->
     ]
 
 
+def test_a_store_that_cannot_say_what_is_recorded_is_asked_again() -> None:
+    class Mute(Disk):
+        mute = 0
+
+        def has_version(self, originator_id: str, originator_version: int) -> bool:
+            if self.mute:
+                self.mute -= 1
+                raise OperationalError("connection lost")
+            return super().has_version(originator_id, originator_version)
+
+    disk = Mute()
+    with _writing(disk) as writer:
+        writer.submit([created(1), created(2)]).result(10)
+        assert writer.submit([submitted(1), submitted(2), created(2)]).exception(10) is not None
+        disk.mute = 3
+        behind = [writer.submit([filled(1)]), writer.submit([filled(2)])]
+        assert [type(each.exception(10)) for each in behind] == [LedgerConflictError] * 2
+        assert writer.submit([submitted(1)]).exception(10) is None
+    assert disk.mute == 0
+
+
 def test_a_full_backlog_takes_nothing_and_says_so() -> None:
     disk = Disk()
     disk.open_gate.clear()
