@@ -16,6 +16,7 @@ from adapters.cli.restoring import read_started
 from adapters.hyperliquid.auth import HyperliquidAuth
 from adapters.hyperliquid.connector import VENUE, HyperliquidOptions, HyperliquidPerpetualConnector
 from adapters.hyperliquid.gateway import GatewayOptions, HyperliquidGateway
+from adapters.hyperliquid.streams import StreamOptions
 from adapters.runtime.runtime import LedgerRuntime
 from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.command import development_account
@@ -74,17 +75,23 @@ class Live:
         self.ledger_path = folder / "ledger.db"
         self.views_path = folder / "ledger.views.db"
         self.sessions = 0
+        self.first_session_id = 1
+        self.user_stream_options: StreamOptions | None = None
+
+    def prepare(self) -> None:
+        """Called when a session is put together and nothing of it has begun."""
 
     @contextlib.asynccontextmanager
     async def session(self, *, ready: bool = True, **options: Any) -> AsyncIterator[Live]:
         """Start, wait until ready, and end without cancelling anything."""
+        session_id = self.first_session_id + self.sessions
         self.sessions += 1
         settings = {"trading_pairs": (PAIR,), "signer": self.account, "order_ttl_ms": 1_500, **options}
         self.connector = HyperliquidPerpetualConnector(
             HyperliquidOptions(**settings),
             network="simulator",
             account=self.account,
-            session_id=self.sessions,
+            session_id=session_id,
             decode_event=decode_event,
         )
         self.recorder = Recorder()
@@ -94,6 +101,7 @@ class Live:
             ws_url=self.sim.ws_url,
             auth=HyperliquidAuth(self.key.private_key, is_mainnet=False),
             options=GatewayOptions(action_timeout_seconds=2, query_timeout_seconds=2, stop_grace_seconds=0.5),
+            user_stream_options=self.user_stream_options,
         )
         self.runtime = LedgerRuntime(self.connector, self.gateway)
         self.ledger = OrderLedger.open(
@@ -113,6 +121,7 @@ class Live:
                 session_id=self.connector.session_id,
             )
             self.connector.reserve_ids(self.ledger.known_user_ids())
+            self.prepare()
             await self.runtime.start(self.ledger, started)
             if ready:
                 book = self.connector.order_book
