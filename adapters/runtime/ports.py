@@ -9,8 +9,9 @@ from domain.effects import Effect
 from domain.events import LedgerEvent
 from domain.inputs import Input
 from domain.listeners import Committed
+from domain.outcome import Outcome
 
-__all__ = ["CommittedSink", "EventLog", "VenueGateway"]
+__all__ = ["CommittedSink", "EventLog", "InputRecorder", "VenueGateway"]
 
 
 class EventLog(Protocol):
@@ -24,6 +25,17 @@ class EventLog(Protocol):
     def resolve(self, key: str) -> str | None: ...
 
     def events_of(self, client_order_id: str) -> list[LedgerEvent]: ...
+
+
+class InputRecorder(Protocol):
+    """Keeps every input with what it led to. Returns at once; `is_behind` says that it can take no more."""
+
+    @property
+    def is_behind(self) -> bool: ...
+
+    def record(self, item: Input, outcome: Outcome) -> None: ...
+
+    def record_failure(self, item: Input, error: Exception) -> None: ...
 
 
 class VenueGateway(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from msgspec.structs import force_setattr
 
-from adapters.runtime.ports import CommittedSink, EventLog, VenueGateway
+from adapters.runtime.ports import CommittedSink, EventLog, InputRecorder, VenueGateway
 from domain.connector_base import ConnectorBase
 from domain.effects import Alert, Effect, LookUpOrder, SendAction
 from domain.event_codec import encode_events
@@ -56,7 +57,8 @@ class LedgerRuntime:
     """One connector, one ledger, one loop.
 
     `on_committed` sinks hear durable events after the connector's own listeners did; `on_books` hears which
-    order books moved. `now_ns` is the clock inputs are stamped with (UTC).
+    order books moved. `now_ns` is the clock inputs are stamped with (UTC). A `recorder` gets every input with
+    what it led to.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class LedgerRuntime:
         self.gateway = gateway
         self.on_committed: list[CommittedSink] = []
         self.on_books: list[Callable[[tuple[str, ...]], None]] = []
+        self.recorder: InputRecorder | None = None
         self.inputs_handled = 0
         self.events_committed = 0
         self.last_position = 0
@@ -86,6 +89,8 @@ class LedgerRuntime:
         self._fault: asyncio.Future[None] | None = None
         self._idle_waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._lookups: set[asyncio.Task[None]] = set()
+        self._stalls: dict[str, str] = {}
+        self._stalls_lock = threading.Lock()
 
     # -- life cycle ----------------------------------------------------------------------------------------
 
@@ -161,7 +166,9 @@ class LedgerRuntime:
             return
         steps = 0
         while self._inbox and steps < STEPS_PER_TURN:
-            if self._ledger.backlog > BACKLOG_PAUSE_EVENTS:
+            if self._ledger.backlog > BACKLOG_PAUSE_EVENTS or (
+                self.recorder is not None and self.recorder.is_behind
+            ):
                 self._again_in(BACKLOG_PAUSE_S)
                 break
             steps += 1
@@ -195,7 +202,15 @@ class LedgerRuntime:
             outcome = self.connector.step(item)
         except Exception as error:
             self._fail(f"the core failed on input {self.inputs_handled} ({type(item).__name__})", error)
+            if self.recorder is not None:
+                self.recorder.record_failure(item, error)
             return
+        if self.recorder is not None:
+            try:
+                self.recorder.record(item, outcome)
+            except Exception as error:
+                self._fail(f"input {self.inputs_handled} ({type(item).__name__}) cannot be recorded", error)
+                return
         for pair in outcome.books:
             self._books_moved[pair] = None
         if outcome.changes:
@@ -229,11 +244,27 @@ class LedgerRuntime:
 
     def stalled(self, error: BaseException) -> None:
         """The ledger cannot write for now: trading halts. Any thread."""
-        self.deliver(LedgerStalled(reason=str(error) or type(error).__name__))
+        self._stall("ledger", str(error) or type(error).__name__)
 
     def resumed(self) -> None:
         """The ledger writes again. Any thread."""
-        self.deliver(LedgerStalled(reason=""))
+        self._stall("ledger", "")
+
+    def recorder_stalled(self, error: BaseException) -> None:
+        """The recorder cannot write for now: trading halts as well. Any thread."""
+        self._stall("recorder", f"the recorder cannot write: {error}")
+
+    def recorder_resumed(self) -> None:
+        """The recorder writes again. Any thread."""
+        self._stall("recorder", "")
+
+    def _stall(self, who: str, why: str) -> None:
+        """Of the ledger and the recorder both must write for trading to go on."""
+        with self._stalls_lock:
+            self._stalls.pop(who, None)
+            if why:
+                self._stalls[who] = why
+            self.deliver(LedgerStalled(reason=next(iter(self._stalls.values()), "")))
 
     def _on_committed(self, batch: list[Durable]) -> None:
         for durable in batch:
