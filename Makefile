@@ -2,7 +2,7 @@
 #
 #   make demo ARGS="--seconds 20 --seed 7"      arguments for `orderledger demo`
 #   make test ARGS="-k late_fill"               arguments for pytest
-#   make test PYTHON=/opt/python3.12/bin/python which Python the environment is made from
+#   make test PYTHON=python3.12                which Python the environment is made from
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
