@@ -393,7 +393,7 @@ class ConnectorBase(ABC):
 
     @staticmethod
     def _check_rule(rule: TradingRule, price: Decimal, amount: Decimal, *, is_market: bool) -> None:
-        refusal = rule.check(price, amount, is_market=is_market)
+        refusal = rule.check_quantized(price, amount, is_market=is_market)
         if refusal is not None:
             raise OrderRefusedError(refusal.code, refusal.message)
 
@@ -432,7 +432,7 @@ class ConnectorBase(ABC):
         else:
             price = rule.quantize_price(asked, side)
         quantized = rule.quantize_amount(amount)
-        refusal = rule.check(
+        refusal = rule.check_quantized(
             price,
             quantized,
             is_market=order_type.is_market,

@@ -200,6 +200,23 @@ class TradingRule(msgspec.Struct, frozen=True, kw_only=True):
             or self._refuse_notional(price, amount, reduce_only_closes_all, is_market)
         )
 
+    def check_quantized(
+        self,
+        price: Decimal,
+        amount: Decimal,
+        *,
+        reduce_only_closes_all: bool = False,
+        is_market: bool = False,
+    ) -> Refusal | None:
+        """`check` for numbers that `quantize_price` and `quantize_amount` gave: without looking at ticks and
+        steps again, which is half of the time it takes to place an order."""
+        return (
+            self._refuse_market()
+            or (self._refuse_price(price) if price <= 0 else None)
+            or self._refuse_size(amount)
+            or self._refuse_notional(price, amount, reduce_only_closes_all, is_market)
+        )
+
     def check_leverage(self, leverage: int) -> Refusal | None:
         """Why the market does not take this leverage; None when it does."""
         if type(leverage) is int and 1 <= leverage <= self.max_leverage:

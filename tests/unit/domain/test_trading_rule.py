@@ -325,3 +325,33 @@ def test_the_ambient_decimal_context_has_no_influence() -> None:
     with localcontext(Context(prec=2, traps=[])):
         assert str(RULE.quantize_price(Decimal("12345.67"), SELL)) == "12346"
         assert str(RULE.quantize_amount(Decimal("1.234567"))) == "1.23456"
+
+
+@given(
+    price=st.decimals("0.00001", "1000000", allow_nan=False, places=5),
+    amount=st.decimals("0.000001", "100000", allow_nan=False, places=6),
+    side=st.sampled_from(TradeType),
+    is_market=st.booleans(),
+    closes_all=st.booleans(),
+)
+@settings(deadline=None, max_examples=150)
+def test_quantized_numbers_are_judged_the_same_without_looking_at_ticks_again(
+    price: Decimal, amount: Decimal, side: TradeType, is_market: bool, closes_all: bool
+) -> None:
+    rule = TradingRule(
+        trading_pair="BTC-USD",
+        instrument="BTC",
+        asset_id=0,
+        amount_step=Decimal("0.001"),
+        min_order_size=Decimal("0.001"),
+        price_rule=SignificantFigures(figures=5, max_decimals=3),
+        quote_token="USD",
+        collateral_token="USDC",
+        max_leverage=40,
+        min_notional=Decimal(10),
+        max_market_notional=Decimal(1_000_000),
+    )
+    quantized = rule.quantize_price(price, side), rule.quantize_amount(amount)
+    options = {"is_market": is_market, "reduce_only_closes_all": closes_all}
+    full, quick = rule.check(*quantized, **options), rule.check_quantized(*quantized, **options)
+    assert (full is None) == (quick is None)
