@@ -7,7 +7,7 @@ known whose it is.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -102,7 +102,8 @@ class ClientOrderTracker:
         self._done_queue: deque[tuple[int, str]] = deque()
         self._by_venue_key: dict[str, str] = {}
         self._by_exchange_id: dict[str, str] = {}
-        self._recent_fill_keys: OrderedDict[str, None] = OrderedDict()
+        self._recent_fill_keys: dict[str, None] = {}
+        self._recent_fill_queue: deque[str] = deque()
         self._held: dict[str, list[OrderUpdate | TradeUpdate]] = {}
         self._reopened: dict[str, None] = {}
         self.changes: list[Change] = [] if changes is None else changes
@@ -215,9 +216,12 @@ class ClientOrderTracker:
             self._remember_fill(fill_key)
 
     def _remember_fill(self, fill_key: str) -> None:
+        if fill_key in self._recent_fill_keys:
+            return
         self._recent_fill_keys[fill_key] = None
-        if len(self._recent_fill_keys) > self._recent_limit:
-            self._recent_fill_keys.popitem(last=False)
+        self._recent_fill_queue.append(fill_key)
+        if len(self._recent_fill_queue) > self._recent_limit:
+            del self._recent_fill_keys[self._recent_fill_queue.popleft()]
 
     def _now_ns(self) -> int:
         assert self.stamp is not None, "an input stamps the tracker before anything happens"

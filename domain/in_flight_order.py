@@ -137,7 +137,7 @@ class InFlightOrder:
         "ended_legs",
         "exchange_order_ids",
         "expires_at_ms",
-        "fees",
+        "fee_totals",
         "filled_amount",
         "fills",
         "former_filled",
@@ -173,7 +173,8 @@ class InFlightOrder:
         self.amended_count = 0
         self.filled_amount = ZERO
         self.cost = ZERO
-        self.fees: dict[str, Decimal] | None = None
+        # Pairs, not a dict: an order has one fee token or two, and a dict would weigh twice as much.
+        self.fee_totals: tuple[tuple[str, Decimal], ...] = ()
         self.fills: dict[str, tuple[str, Decimal]] | None = None
         self.last_fill_time_ms = 0
         self.cancel = RequestState.NONE
@@ -279,8 +280,6 @@ class InFlightOrder:
         self._lives()
         if self.fills is None:
             self.fills = {}
-            self.fees = {}
-        assert self.fees is not None
         assert fill.fill_key not in self.fills, "a fill is booked once"
         self._learn_exchange_id(fill.exchange_order_id)
         if fill.exchange_order_id not in self.exchange_order_ids:
@@ -291,11 +290,21 @@ class InFlightOrder:
             self.terms_assumed = True
         elif fill.exchange_order_id != self.exchange_order_ids[-1]:
             self.former_filled = MONEY.add(self.former_filled, fill.amount)
-        self.fills[fill.fill_key] = (fill.exchange_order_id, fill.amount)
-        self.filled_amount = MONEY.add(self.filled_amount, fill.amount)
+        ids = self.exchange_order_ids
+        # The text the order holds already: a fill brings its own copy of the id.
+        self.fills[fill.fill_key] = (ids[ids.index(fill.exchange_order_id)], fill.amount)
+        self.filled_amount = MONEY.add(self.filled_amount, fill.amount) if self.filled_amount else fill.amount
         self.cost = MONEY.fma(fill.price, fill.amount, self.cost)
-        self.fees[fill.fee_token] = MONEY.add(self.fees.get(fill.fee_token, ZERO), fill.fee)
+        self._add_fee(fill.fee_token, fill.fee)
         self.last_fill_time_ms = max(self.last_fill_time_ms, fill.exchange_time_ms)
+
+    def _add_fee(self, token: str, fee: Decimal) -> None:
+        totals = self.fee_totals
+        if all(known != token for known, _ in totals):
+            totals = (*totals, (token, ZERO))
+        self.fee_totals = tuple(
+            (known, MONEY.add(total, fee) if known == token else total) for known, total in totals
+        )
 
     def _on_triggered(self, event: OrderTriggered) -> None:
         self._lives()
@@ -451,6 +460,11 @@ class InFlightOrder:
         return ZERO < self.amount < self.filled_amount
 
     @property
+    def fees(self) -> dict[str, Decimal]:
+        """Token to the amount paid in it (negative: received)."""
+        return dict(self.fee_totals)
+
+    @property
     def missing_fill_amount(self) -> Decimal:
         """How much the venue says was filled that no fill has shown yet."""
         if self.closing is None or self.closing.kind is not ClosingKind.FILLED:
@@ -544,7 +558,7 @@ class InFlightOrder:
             filled_amount=self.filled_amount,
             average_fill_price=self.average_fill_price,
             remaining_amount=self.remaining_amount,
-            fees=dict(self.fees) if self.fees else {},
+            fees=self.fees,
             state=self.state,
             outcome_unknown=self.outcome_unknown,
             reason_code=self.reason_code,

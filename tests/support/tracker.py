@@ -91,13 +91,14 @@ class TrackerSession:
         *,
         price: str = "100",
         order_type: OrderType = OrderType.LIMIT,
+        venue_order_key: str | None = None,
         **members: Any,
     ) -> InFlightOrder:
         self.stamp(Source.COMMAND)
         order = self.tracker.create(
             OrderParams(
                 client_order_id=client_order_id,
-                venue_order_key=f"key-{client_order_id}",
+                venue_order_key=venue_order_key or f"key-{client_order_id}",
                 trading_pair="BTC-USD",
                 instrument="BTC",
                 order_type=order_type,

@@ -137,7 +137,7 @@ def outcome(order: InFlightOrder) -> dict[str, Any]:
         "fills": order.fills or {},
         "filled_amount": order.filled_amount,
         "cost": order.cost,
-        "fees": dict(order.fees or {}),
+        "fees": order.fees,
         "amount": order.amount,
         "price": order.price,
         "exchange_order_id": order.exchange_order_id,
