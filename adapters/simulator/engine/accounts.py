@@ -137,6 +137,11 @@ class Account:
         """Collateral of perps sits in the spot USDC balance (sheet 5.6)."""
         return self.abstraction in ("unifiedAccount", "portfolioMargin")
 
+    @property
+    def is_pooled(self) -> bool:
+        """The perps of all dexes share one collateral: spot USDC if unified, else that of the first dex."""
+        return self.is_unified or self.abstraction == "dexAbstraction"
+
     def wallet(self, dex: str) -> PerpWallet:
         wallet = self.wallets.get(dex)
         if wallet is None:

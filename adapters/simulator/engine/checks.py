@@ -73,7 +73,6 @@ class LiveChecks:
         self._check_open_orders(order)
         self._check_price_band(order)
         if order.trigger is not None:
-            self._check_notional(order, ZERO)
             self._check_trigger(order)
         elif isinstance(order.market, PerpMarket):
             self._check_perp(order, order.market)
@@ -121,12 +120,13 @@ class LiveChecks:
         if isinstance(order.market, SpotMarket):
             raise OrderRefused(errors.BAD_TRIGGER)
         assert isinstance(order.market, PerpMarket)
+        szi = order.account.position_size(order.market)
+        reduces = szi != 0 and (szi > 0) is not order.is_buy
+        self._check_notional(order, abs(szi) if order.reduce_only and reduces else ZERO)
         if order.parent is None and order.trigger.is_met(order.is_buy, order.market.mark_px):
             raise OrderRefused(errors.BAD_TRIGGER)
-        if order.is_position_tpsl:
-            szi = order.account.position_size(order.market)
-            if not szi or (szi > 0) is order.is_buy:
-                raise OrderRefused(errors.REDUCE_ONLY)
+        if order.is_position_tpsl and not reduces:
+            raise OrderRefused(errors.REDUCE_ONLY)
 
     def _check_perp(self, order: Order, market: PerpMarket) -> None:
         account = order.account

@@ -237,7 +237,7 @@ def clearinghouse_state(account: Account | None, dex: str, now_ms: int) -> Json:
         wallet = PerpWallet(dex)
     value, cross = margin.account_value(wallet), margin.cross_value(wallet)
     used, cross_used = margin.total_margin_used(wallet), margin.cross_margin_used(wallet)
-    if account is not None and account.is_unified and not dex:
+    if account is not None and account.is_unified:
         value, cross = used, cross_used
     signed = sum((p.szi * p.market.mark_px for p in wallet.positions.values()), ZERO)
     cross_signed = sum((p.szi * p.market.mark_px for p in wallet.positions.values() if p.is_cross), ZERO)

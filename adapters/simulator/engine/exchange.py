@@ -21,9 +21,9 @@ from .info import Reads
 from .liquidation import Liquidations
 from .markets import Market, PerpMarket
 from .matching import Matcher
-from .numbers import MICRO_USDC, ZERO, arithmetic
+from .numbers import ZERO, arithmetic
 from .options import Abstraction, FeeRates, VenueOptions
-from .parsing import as_object, count_member, text_member
+from .parsing import as_object, text_member
 from .portfolio import Portfolio
 from .settings import SettingsActions
 from .settlement import Settlement
@@ -78,7 +78,6 @@ class Exchange:
             "twapOrder": self._twaps.start,
             "twapCancel": self._twaps.cancel,
             "createSubAccount": self._create_sub_account,
-            "createVault": self._create_vault,
         }
         self._plain: dict[str, Callable[[Account, Json], None]] = {
             "noop": lambda account, action: None,
@@ -242,11 +241,6 @@ class Exchange:
     def _create_sub_account(self, account: Account, action: Json) -> Json:
         address = self._transfers.create_sub_account(account, text_member(action, "name"))
         return {"status": "ok", "response": {"type": "createSubAccount", "data": address}}
-
-    def _create_vault(self, account: Account, action: Json) -> Json:
-        initial = Decimal(count_member(action, "initialUsd")) * MICRO_USDC
-        address = self._transfers.create_vault(account, text_member(action, "name"), initial)
-        return {"status": "ok", "response": {"type": "createVault", "data": address}}
 
     # -- reads --------------------------------------------------------------------------------------------
 

@@ -399,9 +399,9 @@ class Reads:
         for index, balance in account.spot.items():
             total, hold = balance.total, balance.hold
             if index == USDC_INDEX and account.is_unified:
-                wallet = account.wallet("")
-                total += margin.account_value(wallet)
-                hold += margin.total_margin_used(wallet)
+                for wallet in account.wallets.values():
+                    total += margin.account_value(wallet)
+                    hold += margin.total_margin_used(wallet)
             if not total and not hold:
                 continue
             rows.append(

@@ -54,7 +54,7 @@ class Liquidations:
         wallet = account.wallet(dex)
         for position in list(wallet.positions.values()):
             if position.is_cross:
-                value = margin.cross_value(wallet) + margin.spot_collateral(account, wallet)
+                value = margin.cross_value(wallet) + margin.pooled_collateral(account, wallet)
                 needed = margin.cross_maintenance_margin(wallet)
             else:
                 value, needed = position.isolated_value, position.maintenance_margin

@@ -58,12 +58,17 @@ def cross_maintenance_margin(wallet: PerpWallet) -> Decimal:
     return sum((p.maintenance_margin for p in wallet.positions.values() if p.is_cross), ZERO)
 
 
-def spot_collateral(account: Account, wallet: PerpWallet) -> Decimal:
-    """Spot USDC that backs the perps: in unified mode all that is not on hold (sheet 5.6)."""
-    if not account.is_unified or wallet.dex:
+def pooled_collateral(account: Account, wallet: PerpWallet) -> Decimal:
+    """What a pooled account adds to one wallet: free spot USDC (unified, sheet 5.6), other dexes."""
+    if not account.is_pooled:
         return ZERO
-    balance = account.spot.get(USDC_INDEX)
-    return ZERO if balance is None else balance.total - balance.hold
+    free = ZERO
+    if account.is_unified and (balance := account.spot.get(USDC_INDEX)) is not None:
+        free = balance.total - balance.hold
+    for other in account.wallets.values():
+        if other is not wallet:
+            free += cross_value(other) - cross_margin_used(other)
+    return free
 
 
 def spendable(account: Account, token: int) -> Decimal:
@@ -79,14 +84,14 @@ def spendable(account: Account, token: int) -> Decimal:
 
 def withdrawable(account: Account, wallet: PerpWallet) -> Decimal:
     """Cross value − max(Σ initial margin, 10 % of the notional), never below zero."""
-    value = cross_value(wallet) + spot_collateral(account, wallet)
+    value = cross_value(wallet) + pooled_collateral(account, wallet)
     needed = max(cross_margin_used(wallet), WITHDRAWABLE_NOTIONAL_SHARE * cross_notional(wallet))
     return max(ZERO, value - needed)
 
 
 def available_margin(account: Account, wallet: PerpWallet) -> Decimal:
     """What new positions may still use: cross value − Σ initial margin. Negative if under water."""
-    return cross_value(wallet) + spot_collateral(account, wallet) - cross_margin_used(wallet)
+    return cross_value(wallet) + pooled_collateral(account, wallet) - cross_margin_used(wallet)
 
 
 def can_carry(account: Account, market: PerpMarket, signed: Decimal, price: Decimal) -> bool:
@@ -119,7 +124,7 @@ def liquidation_price(account: Account, position: Position) -> Decimal | None:
     market = position.market
     wallet = account.wallet(market.dex)
     if position.is_cross:
-        free = cross_value(wallet) + spot_collateral(account, wallet) - cross_maintenance_margin(wallet)
+        free = cross_value(wallet) + pooled_collateral(account, wallet) - cross_maintenance_margin(wallet)
     else:
         free = position.isolated_value - position.maintenance_margin
     side = ONE if position.szi > 0 else -ONE

@@ -8,13 +8,13 @@ from typing import Any
 
 from .errors import Unprocessable
 from .numbers import parse_number
-from .orders import ALO, FRONTEND_MARKET, GTC, IOC, LIQUIDATION_MARKET, BuilderFee, OrderRequest, Trigger
+from .orders import ALO, FRONTEND_MARKET, GTC, IOC, BuilderFee, OrderRequest, Trigger
 
 Json = dict[str, Any]
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _CLOID = re.compile(r"0x[0-9a-f]{32}")
-_TIFS = frozenset({GTC, IOC, ALO, FRONTEND_MARKET, LIQUIDATION_MARKET})
+_TIFS = frozenset({GTC, IOC, ALO, FRONTEND_MARKET})
 _U64 = 1 << 64
 
 

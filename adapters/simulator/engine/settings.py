@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from . import fees, margin
-from .accounts import Account, LeverageSetting
+from .accounts import USDC_INDEX, Account, LeverageSetting
 from .errors import ActionError, Unprocessable
 from .markets import PerpMarket
 from .numbers import MICRO_USDC, ZERO, rounded
@@ -112,18 +112,22 @@ class SettingsActions:
         account.builder_fees[builder] = int(tenths)
 
     def set_abstraction(self, account: Account, action: Json) -> None:
-        """The account mode (sheet 5.6); only possible while no perp position or collateral would be moved."""
-        mode = text_member(action, "abstraction")
+        """The mode of the account or of a sub-account of it (sheet 5.6); not with open positions."""
+        user, mode = address_member(action, "user"), text_member(action, "abstraction")
         if mode not in ABSTRACTIONS:
             raise Unprocessable
-        wallet = account.wallet("")
-        if wallet.positions:
+        target = self._state.account(user)
+        if target is None or (target is not account and target.master != account.address):
+            raise ActionError("Cannot set the mode of another account.")
+        if any(wallet.positions for wallet in target.wallets.values()):
             raise ActionError("Cannot change account mode with open positions.")
-        account.abstraction = mode
-        if account.is_unified:
-            account.balance(0).total += wallet.cash
-            wallet.cash = ZERO
-        self._state.journal.account_changed(account.address)
+        was_unified = target.is_unified
+        target.abstraction = mode
+        if target.is_unified and not was_unified:
+            for wallet in target.wallets.values():
+                target.balance(USDC_INDEX).total += wallet.cash
+                wallet.cash = ZERO
+        self._state.journal.account_changed(target.address)
 
     def set_referrer(self, account: Account, action: Json) -> None:
         code = text_member(action, "code")

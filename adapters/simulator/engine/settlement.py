@@ -14,7 +14,7 @@ from .fills import ZERO_HASH, Fill, Liquidation
 from .markets import PerpMarket, SpotMarket
 from .numbers import SPOT_UNIT, ZERO, rounded
 from .orders import Order
-from .positions import Position, PositionChange
+from .positions import PerpWallet, Position, PositionChange
 from .state import VenueState
 
 
@@ -141,15 +141,17 @@ class Settlement:
         if not position.szi:
             del wallet.positions[market.coin]
             del market.holders[account.address]
-            self._sweep(account)
+            if account.is_pooled and not wallet.positions:
+                self._sweep(account, wallet)
         return change
 
-    def _sweep(self, account: Account) -> None:
-        """In unified mode the perps' result goes to the spot balance once the account is flat (5.6)."""
-        wallet = account.wallet("")
-        if account.is_unified and not wallet.positions:
-            account.balance(USDC_INDEX).total += wallet.cash
-            wallet.cash = ZERO
+    def _sweep(self, account: Account, wallet: PerpWallet) -> None:
+        """A pooled account's result goes back to the pool once the wallet is flat (sheet 5.6)."""
+        result, wallet.cash = wallet.cash, ZERO
+        if account.is_unified:
+            account.balance(USDC_INDEX).total += result
+        else:
+            account.wallet("").cash += result
 
     def _book_spot(
         self,

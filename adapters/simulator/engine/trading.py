@@ -30,6 +30,7 @@ from .state import VenueState
 
 SCHEDULE_LEAD_MS = 5000
 SCHEDULED_CANCELS_PER_DAY = 10
+MODIFY_MISMATCH_TEXT = "Modify must keep the asset and the side of the order"
 MODIFY_TRIGGER_TEXT = "Modify to a trigger order or an order that executes at once is not allowed"
 
 
@@ -289,7 +290,7 @@ class TradingActions:
         if refusal is not None:
             return entry_error(refusal.text, request.asset)
         if old.market.asset != request.asset or old.is_buy is not request.is_buy:
-            return entry_error(errors.CANNOT_MODIFY_TEXT)
+            return entry_error(MODIFY_MISMATCH_TEXT, request.asset)
         restricted = self._state.options.strict_modify and not allowed
         if restricted and request.tif not in (ALO, GTC):
             return entry_error(MODIFY_TRIGGER_TEXT, request.asset)

@@ -51,13 +51,13 @@ class Transfers:
         wallet = account.wallet(dex)
         if amount > margin.withdrawable(account, wallet):
             raise ActionError(text)
-        if account.is_unified and not dex:
+        if account.is_unified:
             account.balance(USDC_INDEX).total -= amount
         else:
             wallet.cash -= amount
 
     def _give_collateral(self, account: Account, dex: str, amount: Decimal) -> None:
-        if account.is_unified and not dex:
+        if account.is_unified:
             account.balance(USDC_INDEX).total += amount
         else:
             account.wallet(dex).cash += amount

@@ -1,12 +1,25 @@
 """Account arithmetic, leverage and isolated margin (sheet 5.6, 10.1, 4.2)."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from adapters.simulator.engine import VenueOptions
 from adapters.simulator.engine.options import MAINNET_PERPS, PerpSpec
-from tests.unit.simulator.engine.venue import ALICE, BOB, BTC, CAROL, ETH, NTRN, STRANGER, Json, Venue, limit
+from tests.unit.simulator.engine.venue import (
+    ALICE,
+    BOB,
+    BTC,
+    CAROL,
+    ETH,
+    NTRN,
+    STRANGER,
+    TSLA,
+    Json,
+    Venue,
+    limit,
+)
 
 
 def leverage(venue: Venue, asset: int, value: int, *, is_cross: bool = True, user: str = ALICE) -> Json:
@@ -242,6 +255,20 @@ def test_unified_accounts_hold_their_collateral_in_spot() -> None:
     fees = sum((Decimal(fill["fee"]) for fill in venue.fills(ALICE)), Decimal(0))
     assert Decimal(venue.spot(ALICE, "USDC")["total"]) == 10010 - fees
     assert venue.spot(ALICE, "USDC")["hold"] == "0.0"
+
+
+@pytest.mark.parametrize("mode", ["unifiedAccount", "dexAbstraction"])
+def test_pooled_accounts_trade_on_every_dex(mode: Any) -> None:
+    venue = Venue(VenueOptions(abstraction=mode), usdc="1000")
+    venue.trade(ALICE, BOB, TSLA, "250", "10")
+    assert venue.szi(ALICE, "xyz:TSLA") == "10.0"
+    assert "error" in venue.buy(ALICE, BTC, "43210", "0.4")
+    assert "resting" in venue.buy(ALICE, BTC, "43210", "0.3")
+    venue.trade(BOB, ALICE, TSLA, "251", "10")
+    fees = sum((Decimal(fill["fee"]) for fill in venue.fills(ALICE)), Decimal(0))
+    equity = venue.account_value(ALICE) + Decimal(venue.spot(ALICE, "USDC")["total"])
+    assert equity == 1010 - fees
+    assert venue.info("clearinghouseState", user=ALICE, dex="xyz")["withdrawable"] == str(equity)
 
 
 def test_unified_collateral_limits_perps() -> None:

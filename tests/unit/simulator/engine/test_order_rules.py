@@ -254,6 +254,7 @@ def test_a_position_beyond_its_margin_tier_is_refused() -> None:
         {"r": "false"},
         {"t": {}},
         {"t": {"limit": {"tif": "Day"}}},
+        {"t": {"limit": {"tif": "LiquidationMarket"}}},
         {"t": {"limit": {}}},
         {"t": {"trigger": {"isMarket": True, "triggerPx": "43000", "tpsl": "oco"}}},
         {"c": "0x12"},

@@ -102,6 +102,12 @@ def test_a_market_trigger_without_liquidity_ends() -> None:
     assert venue.status(ALICE, oid) == "marketOrderNoLiquidityRejected"
 
 
+def test_a_trigger_that_closes_the_whole_position_may_be_small() -> None:
+    venue = with_long("0.005")
+    assert "error" in venue.order(ALICE, trigger(ETH, False, "2200", "0.004", "sl", px="1980"))
+    assert "resting" in venue.order(ALICE, trigger(ETH, False, "2200", "0.005", "sl", px="1980"))
+
+
 def test_a_limit_trigger_rests_after_firing_under_its_oid() -> None:
     venue = with_long()
     oid = venue.rest(ALICE, trigger(ETH, False, "2200", "1", "sl", px="2190", is_market=False))
