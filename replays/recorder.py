@@ -50,7 +50,8 @@ _NO_OUTCOME = Outcome([], [])
 
 
 class SessionRecorder:
-    """Records one session into `directory`, in parts of about `file_bytes_max` and of one UTC day at most.
+    """Records one session into `directory`, in parts of about `file_bytes_max` and of one UTC day at most;
+    `paths` are the parts so far.
 
     Recordings of the same `ledger_name` in that directory may take `total_bytes_max` together: the oldest
     finished ones are deleted when a part begins. `on_failure` is called when a write fails, `on_recovery`
@@ -72,6 +73,7 @@ class SessionRecorder:
     ) -> None:
         self.directory = directory
         self.inputs = 0
+        self.paths: list[Path] = []
         self._ledger_name = ledger_name
         self._file_bytes_max = file_bytes_max
         self._total_bytes_max = total_bytes_max
@@ -86,6 +88,7 @@ class SessionRecorder:
         self._day = header.started_at_ns // _DAY_NS
         directory.mkdir(parents=True, exist_ok=True)
         self._writer = SessionWriter(recording_path(directory, ledger_name, header), header)
+        self.paths.append(self._writer.path)
         try:
             self._writer.flush()
             self._delete_old()
@@ -190,6 +193,7 @@ class SessionRecorder:
         )
         writer = SessionWriter(recording_path(self.directory, self._ledger_name, header), header)
         self._writer = writer
+        self.paths.append(writer.path)
         self._day = at_ns // _DAY_NS
         log.info("the recording goes on in %s", writer.path)
         self._delete_old()

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from adapters.hyperliquid.connector import VENUE, HyperliquidOptions, Hyperliqui
 from adapters.hyperliquid.gateway import HyperliquidGateway
 from adapters.hyperliquid.marketstream import HyperliquidMarketstreamAdapter
 from adapters.hyperliquid.networks import Network
+from adapters.hyperliquid.replaying import core_options
 from adapters.hyperliquid.zmq_market_feed import ZMQMarketFeed
 from adapters.runtime.runtime import LedgerRuntime
 from adapters.storage.errors import (
@@ -39,6 +41,8 @@ from domain.client_order_id import SESSION_ID_BITS
 from domain.event_codec import decode_event
 from domain.listeners import Committed
 from projections import ProjectionRunner, ViewsError
+from replays.recorder import SessionRecorder
+from replays.recording import SessionHeader
 
 __all__ = ["LiveProcess"]
 
@@ -56,6 +60,7 @@ class _Parts:
     ledger: OrderLedger
     views: ProjectionRunner
     publisher: ZMQOrderEventPublisher | None
+    recorder: SessionRecorder | None
     tasks: list[asyncio.Task[None]]
 
 
@@ -92,6 +97,12 @@ class LiveProcess:
     @property
     def ledger(self) -> OrderLedger:
         return self._running.ledger
+
+    @property
+    def recordings(self) -> tuple[Path, ...]:
+        """The files this session is recorded in, first to last."""
+        recorder = self._running.recorder
+        return () if recorder is None else tuple(recorder.paths)
 
     @property
     def publisher_endpoint(self) -> str | None:
@@ -145,7 +156,10 @@ class LiveProcess:
                 undo.callback(publisher.close)
                 runtime.on_committed.append(publisher.publish)
             runtime.on_committed.append(_log_committed)
-            self._parts = _Parts(runtime, connector, ledger, views, publisher, [])
+            recorder = self._make_recorder(runtime, connector)
+            if recorder is not None:
+                undo.callback(recorder.close)
+            self._parts = _Parts(runtime, connector, ledger, views, publisher, recorder, [])
             if self.strategy is not None:
                 connector.add_listener(self.strategy)
                 runtime.on_books.append(self._on_books)
@@ -202,6 +216,8 @@ class LiveProcess:
                 parts.publisher.close()
             await asyncio.to_thread(parts.views.stop)
             await asyncio.to_thread(parts.ledger.close)
+            if parts.recorder is not None and not await asyncio.to_thread(parts.recorder.close):
+                log.error("the end of the recording %s could not be written", parts.recorder.path)
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -262,6 +278,43 @@ class LiveProcess:
             return HyperliquidMarketstreamAdapter(ZMQMarketFeed(address))
         except ValueError as error:
             raise CommandError(f"venue.market_feed: {error}", ExitCode.CONFIG) from None
+
+    def _make_recorder(
+        self, runtime: LedgerRuntime, connector: HyperliquidPerpetualConnector
+    ) -> SessionRecorder | None:
+        settings = self.config.recording
+        if not settings.enabled:
+            return None
+        directory = Path(settings.effective_directory(self.config.ledger))
+        header = SessionHeader(
+            package_version=version("orderledger"),
+            config_fingerprint=self.config.fingerprint,
+            venue=VENUE,
+            network=connector.network,
+            account=connector.account_address,
+            signer="" if self._auth is None else self._auth.address,
+            session_id=connector.session_id,
+            core_options=core_options(connector.options),
+            started_at_ns=time.time_ns(),
+        )
+        try:
+            runtime.recorder = recorder = SessionRecorder(
+                directory,
+                Path(self.config.ledger.path).stem,
+                header,
+                file_bytes_max=settings.max_file_mb * 1_000_000,
+                total_bytes_max=settings.max_total_mb * 1_000_000,
+                on_failure=runtime.recorder_stalled,
+                on_recovery=runtime.recorder_resumed,
+            )
+        except OSError as error:
+            raise CommandError(
+                f"Cannot record into {directory}: {error.strerror}. Make it writable, name another one in "
+                "recording.directory, or set recording.enabled = false.",
+                ExitCode.CONFIG,
+            ) from None
+        log.info("the session is recorded in %s", recorder.path)
+        return recorder
 
     async def _catch_up(self, views: ProjectionRunner, ledger: OrderLedger) -> None:
         """Wait for the views; say so when it takes long."""

@@ -23,6 +23,7 @@ __all__ = [
     "LogSettings",
     "Network",
     "PublisherSettings",
+    "RecordingSettings",
     "SecretSettings",
     "ShutdownSettings",
     "StrategySettings",
@@ -161,6 +162,40 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.views_path or str(path.with_name(f"{path.stem}.views{path.suffix or '.db'}"))
 
 
+class RecordingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Recordings of what came in, so that a session can be replayed exactly. They hold no key."""
+
+    enabled: Annotated[bool, Meta(description="Whether to record at all.")] = True
+    directory: Annotated[
+        str,
+        Meta(
+            description="Where the .session files go. Left out: sessions/ beside the ledger.",
+            examples=["sessions"],
+        ),
+    ] = ""
+    max_file_mb: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65_536,
+            description="A recording goes on in a new file beyond so many MB (of 1,000,000 bytes), and when"
+            " a day (UTC) begins.",
+        ),
+    ] = 250
+    max_total_mb: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=100_000_000,
+            description="So many MB may the recordings of this ledger take together: the oldest finished"
+            " files are deleted when a new one begins.",
+        ),
+    ] = 10_000
+
+    def effective_directory(self, ledger: LedgerSettings) -> str:
+        return self.directory or str(Path(ledger.path).with_name("sessions"))
+
+
 class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, rename={"class_path": "class"}):
     """What decides. Without a class the process records and publishes, and places nothing."""
 
@@ -294,6 +329,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     venue: VenueSettings = VenueSettings()
     secrets: SecretSettings = SecretSettings()
     ledger: LedgerSettings = LedgerSettings()
+    recording: RecordingSettings = RecordingSettings()
     strategy: StrategySettings = StrategySettings()
     publisher: PublisherSettings = PublisherSettings()
     log: LogSettings = LogSettings()

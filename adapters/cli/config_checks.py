@@ -11,6 +11,7 @@ import msgspec
 from adapters.cli.config import (
     LedgerSettings,
     PublisherSettings,
+    RecordingSettings,
     SecretSettings,
     StrategySettings,
     VenueSettings,
@@ -125,6 +126,16 @@ def _ledger(ledger: LedgerSettings) -> Iterator[Mistake]:
         )
 
 
+def _recording(recording: RecordingSettings) -> Iterator[Mistake]:
+    if recording.max_total_mb < 2 * recording.max_file_mb:
+        yield Mistake(
+            "recording.max_total_mb",
+            str(recording.max_total_mb),
+            f"at least twice recording.max_file_mb ({2 * recording.max_file_mb}), so that one file can be"
+            " deleted while the next is written",
+        )
+
+
 def _strategy(strategy: StrategySettings) -> Iterator[Mistake]:
     if strategy.class_path and _CLASS.fullmatch(strategy.class_path) is None:
         yield Mistake(
@@ -150,6 +161,7 @@ CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {
     "venue": _venue,
     "secrets": _secrets,
     "ledger": _ledger,
+    "recording": _recording,
     "strategy": _strategy,
     "publisher": _publisher,
     "log": _nothing,

@@ -31,6 +31,7 @@ ENVIRONMENT_PREFIX = "ORDERLEDGER__"
 _PATHS = {
     "secrets": ("keystore", "password_file", "key_file"),
     "ledger": ("path", "views_path"),
+    "recording": ("directory",),
     "log": ("file",),
 }
 """Settings that name a file: relative ones are meant from where the config file is."""

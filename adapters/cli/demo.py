@@ -482,6 +482,7 @@ class _Demo:
             "seconds": round(time.monotonic() - began, 1),
             "ledger": process.config.ledger.path,
             "views": process.config.ledger.effective_views_path,
+            "recordings": [str(path) for path in process.recordings],
             "log": process.config.log.file,
         }
 
@@ -513,12 +514,13 @@ class _Demo:
             say("[green]The books match the venue: open orders, every fill, fees and positions.[/green]")
         ledger = report["ledger"]
         say("\nFiles", highlight=False)
-        for name, what in (
-            ("ledger", "every event"),
-            ("views", "tables for SQL"),
-            ("log", "the process's log"),
+        for path, what in (
+            (ledger, "every event"),
+            (report["views"], "tables for SQL"),
+            *((path, "everything that came in, to be replayed") for path in report["recordings"]),
+            (report["log"], "the process's log"),
         ):
-            say(f"  {report[name]}  ({what})", highlight=False, soft_wrap=True)
+            say(f"  {path}  ({what})", highlight=False, soft_wrap=True)
         say("\nNext", highlight=False)
         example = self.watch.unknown[0] if self.watch.unknown else "ORDER"
         for command in (
