@@ -86,15 +86,8 @@ def moved_market(event: LedgerEvent) -> str | None:
     A position that the venue states is where a market's fold starts if it is the opening balance; any later
     statement is there to check the fold against.
     """
-    kind = type(event)
-    if kind is OrderFilled or kind is AccountFillBooked:
-        trading_pair: str = event.fill.trading_pair  # type: ignore[attr-defined]
-        return trading_pair
-    if isinstance(event, AccountPositionAsserted):
-        return event.trading_pair if event.opening else None
-    if isinstance(event, AccountFundingBooked | AccountLeverageChanged):
-        return event.trading_pair
-    return None
+    market_of = _MARKET_OF.get(type(event))
+    return None if market_of is None else market_of(event)
 
 
 def _fill(position: Position, event: OrderFilled | AccountFillBooked) -> None:
@@ -113,6 +106,14 @@ def _leverage(position: Position, event: AccountLeverageChanged) -> None:
 def _opening(position: Position, event: AccountPositionAsserted) -> None:
     position.assert_opening(event.amount, event.entry_price)
 
+
+_MARKET_OF: dict[type[LedgerEvent], Callable[..., str | None]] = {
+    OrderFilled: lambda event: event.fill.trading_pair,
+    AccountFillBooked: lambda event: event.fill.trading_pair,
+    AccountFundingBooked: lambda event: event.trading_pair,
+    AccountLeverageChanged: lambda event: event.trading_pair,
+    AccountPositionAsserted: lambda event: event.trading_pair if event.opening else None,
+}
 
 _CHANGE: dict[type[LedgerEvent], Callable[..., None]] = {
     OrderFilled: _fill,
