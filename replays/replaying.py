@@ -189,7 +189,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Check = Callable[[RecordedInput, Outcome], Divergence | None]
-"""A further comparison, after that with the recording found nothing."""
+"""A further comparison, of every input on which the recording was found to be repeated."""
 
 
 def compare(recorded: RecordedInput, outcome: Outcome) -> Divergence | None:
@@ -317,12 +317,12 @@ class Replay:
                 self.events += len(events)
                 if events != recorded.events or effects_hash != recorded.effects_digest or recorded.failure:
                     self._diverged(_divergence(recorded, outcome, events, effects_hash))
-                elif self._check is not None and changes:
-                    self._diverged(self._check(recorded, outcome))
                 if effects:
                     self._note_requests(effects)
                 if changes:
                     stories.add(item, outcome)
+            if self._check is not None and self.divergence is None:
+                self._diverged(self._check(recorded, outcome))
             if type(item) in _NEEDING_NOTES:
                 self._note(item)
             yield recorded, outcome
