@@ -361,6 +361,18 @@ def test_views_that_were_deleted_are_built_again(ask: Ask, ledger: Path) -> None
     assert ask("orders", "--json").out == before
 
 
+def test_a_terminal_is_shown_how_far_a_long_build_is(
+    ask: Ask, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current_views, "_SAY_AFTER_S", -1.0)
+    assert "building" not in ask("orders").err
+    views_path_for(ledger).unlink()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shown = ask("orders").err
+    assert "building the views: 15 of 15 events (100 %)" in shown
+    assert shown.endswith("\r\x1b[K")
+
+
 def test_a_directory_that_cannot_be_written_is_read_all_the_same(
     ask: Ask, ledger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
