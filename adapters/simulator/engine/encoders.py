@@ -9,7 +9,7 @@ from . import margin
 from .accounts import Account, FundingPayment
 from .markets import Market, PerpMarket, SpotMarket
 from .numbers import MICRO_USDC, ONE, SPOT_UNIT, ZERO, read_text, rounded
-from .orders import Order, StatusRow
+from .orders import Order, Place, StatusRow
 from .positions import PerpWallet, Position
 
 Json = dict[str, Any]
@@ -53,7 +53,7 @@ def frontend_order(order: Order, size: Decimal | None = None) -> Json:
         "oid": order.oid,
         "timestamp": order.time,
         "triggerCondition": order.trigger_condition,
-        "isTrigger": order.waits_for_trigger,
+        "isTrigger": order.trigger is not None and order.place is not Place.BOOK,
         "triggerPx": read_text(ZERO if order.trigger is None else order.trigger.price),
         "children": [frontend_order(child) for child in order.children],
         "isPositionTpsl": order.is_position_tpsl,

@@ -11,28 +11,37 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from . import budget
+from .account_reads import AccountReads
 from .accounts import Account
 from .agents import Agents
+from .answers import default_answer
+from .dead_mans_switch import DeadMansSwitch
 from .desk import OrderDesk
 from .encoders import Json
 from .errors import ActionError, Unprocessable
 from .funding import Funding
 from .info import Reads
 from .liquidation import Liquidations
+from .lookup import Lookup
+from .market_reads import MarketReads
 from .markets import Market, PerpMarket
 from .matching import Matcher
+from .modifying import ModifyActions
 from .numbers import ZERO, arithmetic
 from .options import Abstraction, FeeRates, VenueOptions
+from .order_reads import OrderReads
 from .parsing import as_object, text_member
 from .portfolio import Portfolio
 from .settings import SettingsActions
 from .settlement import Settlement
+from .snapshots import Snapshots
 from .state import VenueState
 from .stream import Stream, StreamMessage
 from .timers import Timers
-from .trading import TradingActions, default_answer, entries_of, puts_taker_on_book
+from .trading import TradingActions, entries_of, puts_taker_on_book
 from .transfers import Transfers
 from .twap import TwapDesk
+from .views import Views
 
 CANCEL_TYPES = frozenset({"cancel", "cancelByCloid", "scheduleCancel", "twapCancel"})
 
@@ -60,11 +69,20 @@ class Exchange:
             self._portfolio = Portfolio(state)
             self._twaps = TwapDesk(state, self._desk, self._matcher, self._timers)
             self._agents = Agents(state)
-            self._reads = Reads(state, self._funding, self._agents, self._twaps, self._portfolio)
-            self._stream = Stream(state, self._reads, self._twaps)
+            lookup = Lookup(state)
+            self._reads = Reads(
+                MarketReads(state, lookup, self._funding),
+                OrderReads(state, lookup, self._twaps),
+                AccountReads(state, lookup, self._agents, self._portfolio),
+            )
+            views = Views(state, self._reads, self._twaps)
+            self._stream = Stream(state, views)
+            self._snapshots = Snapshots(state, lookup, self._reads, views)
             self._transfers = Transfers(state)
             self._settings = SettingsActions(state)
             self._trading = TradingActions(state, self._desk, self._matcher)
+            self._modifying = ModifyActions(state, self._desk, self._matcher)
+            self._switch = DeadMansSwitch(state, self._matcher, self._timers)
             self._liquidations = Liquidations(
                 state, self._desk, self._matcher, self._settlement, self._timers
             )
@@ -72,9 +90,9 @@ class Exchange:
             "order": self._trading.order,
             "cancel": self._trading.cancel,
             "cancelByCloid": self._trading.cancel_by_cloid,
-            "modify": self._trading.modify,
-            "batchModify": self._trading.batch_modify,
-            "scheduleCancel": self._schedule_cancel,
+            "modify": self._modifying.modify,
+            "batchModify": self._modifying.batch_modify,
+            "scheduleCancel": self._switch.set,
             "twapOrder": self._twaps.start,
             "twapCancel": self._twaps.cancel,
             "createSubAccount": self._create_sub_account,
@@ -226,18 +244,6 @@ class Exchange:
         self._matcher.run_triggers()
         return answer
 
-    def _schedule_cancel(self, account: Account, action: Json) -> Json:
-        answer = self._trading.schedule_cancel(account, action)
-        time = account.scheduled_cancel
-        if time is not None:
-
-            def fire() -> None:
-                if account.scheduled_cancel == time:
-                    self._trading.fire_scheduled_cancel(account)
-
-            self._timers.at(time, fire)
-        return answer
-
     def _create_sub_account(self, account: Account, action: Json) -> Json:
         address = self._transfers.create_sub_account(account, text_member(action, "name"))
         return {"status": "ok", "response": {"type": "createSubAccount", "data": address}}
@@ -259,7 +265,7 @@ class Exchange:
         """The first frames of a subscription, [] where there is none; raises Unprocessable."""
         with arithmetic():
             self._catch_up(now_ms)
-            return self._stream.snapshot(subscription)
+            return self._snapshots.of(subscription)
 
     def drain(self) -> list[StreamMessage]:
         """Everything that happened since the last drain, in block order, then the states that changed."""

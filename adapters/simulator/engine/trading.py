@@ -1,50 +1,28 @@
-"""Actions on orders: order, cancel, modify, dead man's switch (sheet 4.1 to 4.5)."""
+"""Placing and cancelling by action: order, cancel, cancelByCloid (sheet 4.1 to 4.5)."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from . import errors, fees
 from .accounts import Account
-from .checks import alo_refusal, early_refusals, payload_refusal
+from .answers import entry_error, placed, statuses
+from .checks import early_refusals, payload_refusal
 from .desk import OrderDesk
 from .errors import ActionError, Refusal, Unprocessable
-from .markets import Market, SpotMarket
-from .matching import Matcher, Outcome
-from .numbers import SPOT_UNIT, read_text, rounded, wire_text
-from .orders import ALO, GTC, BuilderFee, Order, OrderRequest, Place
+from .markets import SpotMarket
+from .matching import Matcher
+from .orders import ALO, BuilderFee, Order, OrderRequest, Place
 from .parsing import (
     Json,
     as_cloid,
     as_list,
     as_object,
-    as_oid_or_cloid,
     count_member,
     member,
-    optional_count,
     optional_flag,
     parse_builder,
     parse_order,
 )
 from .state import VenueState
-
-SCHEDULE_LEAD_MS = 5000
-SCHEDULED_CANCELS_PER_DAY = 10
-MODIFY_MISMATCH_TEXT = "Modify must keep the asset and the side of the order"
-MODIFY_TRIGGER_TEXT = "Modify to a trigger order or an order that executes at once is not allowed"
-
-
-def statuses(kind: str, entries: list[object]) -> Json:
-    return {"status": "ok", "response": {"type": kind, "data": {"statuses": entries}}}
-
-
-def default_answer() -> Json:
-    return {"status": "ok", "response": {"type": "default"}}
-
-
-def entry_error(text: str, asset: int | None = None) -> Json:
-    """A per-entry error; live ones name the asset (sheet 4.5)."""
-    return {"error": text if asset is None else f"{text} asset={asset}"}
 
 
 class TradingActions:
@@ -145,27 +123,7 @@ class TradingActions:
             return entry_error(refusal.text, request.asset)
         market = self._state.universe.by_asset[request.asset]
         order = self._matcher.new_order(account, market, request, builder=builder)
-        return self._answer(self._matcher.place(order))
-
-    def _answer(self, outcome: Outcome) -> object:
-        order = outcome.order
-        if outcome.refusal is not None:
-            return entry_error(outcome.refusal.text, order.market.asset)
-        options = self._state.options
-        filled_now = order.filled and (not order.is_live or options.partial_gtc_answer == "filled")
-        if filled_now:
-            return {
-                "filled": {
-                    "totalSz": read_text(order.filled),
-                    "avgPx": read_text(rounded(order.filled_ntl / order.filled, SPOT_UNIT)),
-                    "oid": order.oid,
-                    **({} if order.cloid is None else {"cloid": order.cloid}),
-                }
-            }
-        resting: Json = {"oid": order.oid}
-        if order.cloid is not None:
-            resting["cloid"] = order.cloid
-        return {"resting": resting}
+        return placed(self._matcher.place(order), self._state.options)
 
     def _place_family(
         self, account: Account, requests: list[OrderRequest], builder: BuilderFee | None
@@ -185,7 +143,7 @@ class TradingActions:
         outcome = self._matcher.place(parent)
         if outcome.refusal is not None:
             return [entry_error(outcome.refusal.text, market.asset)] * len(requests)
-        answers: list[object] = [self._answer(outcome)]
+        answers: list[object] = [placed(outcome, self._state.options)]
         for child, refusal in zip(children, refusals, strict=True):
             if refusal is not None:
                 self._desk.refuse(child, refusal)
@@ -252,117 +210,6 @@ class TradingActions:
             return entry_error("Fast cancel is not available for trigger orders.", asset)
         self._desk.end(order, "canceled")
         return "success"
-
-    # -- modify -------------------------------------------------------------------------------------------
-
-    def modify(self, account: Account, action: Json) -> Json:
-        allowed = optional_flag(action, "a")
-        target = as_oid_or_cloid(member(action, "oid"))
-        request = parse_order(member(action, "order"))
-        answer = self._modify_one(account, target, request, allowed)
-        if isinstance(answer, dict) and "error" in answer:
-            raise ActionError(str(answer["error"]))
-        return default_answer()
-
-    def batch_modify(self, account: Account, action: Json) -> Json:
-        allowed = optional_flag(action, "a")
-        changes = []
-        for value in as_list(member(action, "modifies")):
-            entry = as_object(value)
-            changes.append((as_oid_or_cloid(member(entry, "oid")), parse_order(member(entry, "order"))))
-        return statuses(
-            "order",
-            [self._modify_one(account, target, request, allowed) for target, request in changes],
-        )
-
-    def _modify_one(
-        self, account: Account, target: int | str, request: OrderRequest, allowed: bool
-    ) -> object:
-        """Cancel and replace. What is refused before the cancel leaves the old order alone (4.2)."""
-        old = (
-            account.orders_by_cloid.get(target)
-            if isinstance(target, str)
-            else account.live_orders.get(target)
-        )
-        if old is None or not old.is_live:
-            return entry_error(errors.CANNOT_MODIFY_TEXT)
-        refusal = self._payload_refusal(request, is_position_tpsl=old.is_position_tpsl)
-        if refusal is not None:
-            return entry_error(refusal.text, request.asset)
-        if old.market.asset != request.asset or old.is_buy is not request.is_buy:
-            return entry_error(MODIFY_MISMATCH_TEXT, request.asset)
-        restricted = self._state.options.strict_modify and not allowed
-        if restricted and request.tif not in (ALO, GTC):
-            return entry_error(MODIFY_TRIGGER_TEXT, request.asset)
-        replacement = self._matcher.new_order(
-            account, old.market, request, builder=old.builder, is_position_tpsl=old.is_position_tpsl
-        )
-        siblings = list(old.siblings)
-        parent = old.parent
-        if request.trigger is None:
-            replacement.children, old.children = old.children, []
-            for child in replacement.children:
-                child.parent = replacement
-        self._desk.end(old, "canceled")
-        outcome = self._place_replacement(replacement, old.market, request, parent, restricted)
-        if outcome is not None:
-            for child in list(replacement.children):
-                self._desk.end(child, "canceled")
-            replacement.children = []
-            return entry_error(errors.MODIFY_LEG_FAILED_TEXT + outcome.text, request.asset)
-        for sibling in siblings:
-            if request.trigger is not None and sibling.is_live:
-                sibling.siblings.append(replacement)
-                replacement.siblings.append(sibling)
-        return self._answer(Outcome(replacement, None))
-
-    def _place_replacement(
-        self,
-        replacement: Order,
-        market: Market,
-        request: OrderRequest,
-        parent: Order | None,
-        restricted: bool,
-    ) -> Refusal | None:
-        """Places the second leg of a modify; None if it stands."""
-        if parent is not None and request.trigger is not None and parent.is_live:
-            return self._matcher.place_child(replacement, parent)
-        if restricted and market.book.would_match(request.is_buy, request.limit_px):
-            refusal = alo_refusal(market)
-            self._desk.refuse(replacement, refusal)
-            return refusal
-        return self._matcher.place(replacement).refusal
-
-    # -- dead man's switch --------------------------------------------------------------------------------
-
-    def schedule_cancel(self, account: Account, action: Json) -> Json:
-        """Sets or clears the block time at which all open orders are cancelled (sheet 4.2)."""
-        time = optional_count(action, "time")
-        required = self._state.options.schedule_cancel_volume
-        if account.volume < required:
-            traded = wire_text(rounded(account.volume, Decimal("0.01")))
-            raise ActionError(
-                "Cannot set scheduled cancel time until enough volume traded. "
-                f"Required: ${wire_text(required)}. Traded: ${traded}."
-            )
-        if time is not None:
-            if time < self._state.now_ms + SCHEDULE_LEAD_MS:
-                raise ActionError("Scheduled cancel time must be at least 5 seconds in the future.")
-            day, firings = account.scheduled_cancel_firings
-            if day == self._state.day and firings >= SCHEDULED_CANCELS_PER_DAY:
-                raise ActionError("Cannot set scheduled cancel time: triggered too many times today.")
-        account.scheduled_cancel = time
-        return default_answer()
-
-    def fire_scheduled_cancel(self, account: Account) -> None:
-        """The switch fires: everything of the account is cancelled and the firing counts for the UTC day."""
-        account.scheduled_cancel = None
-        day, firings = account.scheduled_cancel_firings
-        account.scheduled_cancel_firings = (
-            self._state.day,
-            firings + 1 if day == self._state.day else 1,
-        )
-        self._matcher.cancel_all(account, "scheduledCancel")
 
 
 def entries_of(action: Json) -> int:
