@@ -19,8 +19,6 @@ CANCELLED_BY_VENUE = frozenset(
         "siblingFilledCanceled",
         "scheduledCancel",
         "delistedCanceled",
-        "openInterestCapCanceled",
-        "vaultWithdrawalCanceled",
     }
 )
 """Ends that also come as `nonUserCancel`. `reduceOnlyCanceled` comes on `orderUpdates` alone (sheet 7.3)."""

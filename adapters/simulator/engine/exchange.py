@@ -191,7 +191,10 @@ class Exchange:
     # -- writes -------------------------------------------------------------------------------------------
 
     def execute(self, account: str, action: Json, *, signer: str, now_ms: int) -> Json:
-        """One action as a block of its own. Returns the response body; raises Unprocessable for a 422."""
+        """One action as a block of its own. Returns the response body; raises Unprocessable for a 422.
+
+        `account` is acted for and charged; `signer` is the key that the shell has authenticated.
+        """
         with arithmetic():
             self._move_to(now_ms)
             try:

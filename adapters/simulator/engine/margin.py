@@ -29,10 +29,6 @@ def account_value(wallet: PerpWallet) -> Decimal:
     return value
 
 
-def total_raw_usd(wallet: PerpWallet) -> Decimal:
-    return wallet.cash + sum((p.isolated_usd for p in wallet.positions.values()), ZERO)
-
-
 def margin_used(position: Position) -> Decimal:
     """Cross: value / leverage. Isolated: the position's own margin with its PnL."""
     return position.value / position.leverage if position.is_cross else position.isolated_value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -210,22 +211,12 @@ class Matcher:
         self._desk.set_status(armed, "triggered")
         if self._state.options.trigger_keeps_oid:
             return armed
-        successor = Order(
+        successor = replace(
+            armed,
             oid=self._state.next_oid(),
-            account=armed.account,
-            market=armed.market,
-            is_buy=armed.is_buy,
-            limit_px=armed.limit_px,
-            size=armed.size,
-            orig_size=armed.orig_size,
-            reduce_only=armed.reduce_only,
-            tif=armed.tif,
-            cloid=armed.cloid,
             time=self._state.now_ms,
-            trigger=armed.trigger,
-            builder=armed.builder,
-            is_position_tpsl=armed.is_position_tpsl,
-            has_triggered=True,
+            siblings=[],
+            place=Place.NEW,
         )
         for sibling in armed.siblings:
             sibling.siblings.remove(armed)

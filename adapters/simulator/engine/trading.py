@@ -158,7 +158,7 @@ class TradingActions:
         self, account: Account, requests: list[OrderRequest], builder: BuilderFee | None
     ) -> list[object]:
         answers: list[object] = []
-        placed: list[Order] = []
+        standing: list[Order] = []
         for request in requests:
             refusal = self._payload_refusal(request, is_position_tpsl=True)
             if refusal is not None:
@@ -168,12 +168,12 @@ class TradingActions:
             order = self._matcher.new_order(account, market, request, builder=builder, is_position_tpsl=True)
             outcome = self._matcher.place(order)
             if outcome.refusal is None:
-                placed.append(order)
+                standing.append(order)
                 answers.append("waitingForTrigger")
             else:
                 answers.append(entry_error(outcome.refusal.text, request.asset))
-        for order in placed:
-            order.siblings = [other for other in placed if other is not order]
+        for order in standing:
+            order.siblings = [other for other in standing if other is not order]
         return answers
 
     # -- cancel -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.simulator.engine import ActionError, VenueOptions
+from adapters.simulator.engine import ActionError, Unprocessable, VenueOptions
 from tests.unit.simulator.engine.venue import ALICE, BOB, BTC, ETH, STRANGER, Json, Venue, limit
 
 AGENT = "0x" + "a6" * 20
@@ -397,3 +397,139 @@ def test_equity_curves_start_with_the_account() -> None:
     fee = Decimal(venue.fills(ALICE)[0]["fee"])
     assert Decimal(periods["allTime"]["pnlHistory"][-1][1]) == 10 - fee
     assert periods["day"]["vlm"] == "2298.4"
+
+
+# -- refusals -----------------------------------------------------------------
+
+
+def test_agent_names_are_short() -> None:
+    with pytest.raises(ActionError, match="too long"):
+        Venue().exchange.approve_agent(ALICE, AGENT, "seventeen letters")
+
+
+def test_an_expired_agent_frees_its_slot() -> None:
+    venue = Venue()
+    for number in range(3):
+        agent = "0x" + f"e{number}" * 20
+        venue.exchange.approve_agent(ALICE, agent, f"bot{number}", venue.now + 1000)
+    venue.exchange.advance(venue.now + 1000)
+    venue.exchange.approve_agent(ALICE, AGENT, "bot4")
+    assert [row["name"] for row in venue.info("extraAgents", user=ALICE)] == ["bot4"]
+
+
+def test_spot_tokens_move_to_sub_accounts_and_back() -> None:
+    venue = Venue()
+    venue.exchange.create_account(ALICE, spot={"PURR": Decimal(100)})
+    sub = venue.exchange.create_sub_account(ALICE, "desk")
+    action: Json = {
+        "type": "subAccountSpotTransfer",
+        "subAccountUser": sub,
+        "isDeposit": True,
+        "token": "PURR:0xc1fb593aeffbeb02f85e0308e9956a90",
+        "amount": "40",
+    }
+    assert venue.act(ALICE, action) == OK
+    assert (venue.spot(ALICE, "PURR")["total"], venue.spot(sub, "PURR")["total"]) == ("60.0", "40.0")
+    assert venue.spot(sub, "PURR")["entryNtl"] == "7.3448"
+    assert venue.act(ALICE, action, isDeposit=False, amount="15.5") == OK
+    assert venue.spot(sub, "PURR")["total"] == "24.5"
+    assert venue.act(BOB, action)["status"] == "err"
+
+
+def test_assets_can_be_sent_from_a_sub_account() -> None:
+    venue = Venue()
+    sub = venue.exchange.create_sub_account(ALICE, "desk")
+    venue.exchange.create_account(sub, spot={"HYPE": Decimal(3)})
+    members = {"sourceDex": "spot", "destinationDex": "spot", "token": "HYPE", "destination": BOB}
+    assert send_asset(venue, **members, amount="2", fromSubAccount=sub) == OK
+    assert venue.spot(BOB, "HYPE")["total"] == "2.0"
+    assert send_asset(venue, **members, amount="2", fromSubAccount=STRANGER)["status"] == "err"
+
+
+def test_only_collateral_goes_to_perp_dexes_and_only_known_tokens_move() -> None:
+    venue = Venue()
+    venue.exchange.create_account(ALICE, spot={"HYPE": Decimal(3)})
+    assert send_asset(venue, sourceDex="spot", token="HYPE")["status"] == "err"
+    assert send_asset(venue, token="DOGE")["response"] == "Unknown token."
+
+
+def test_amounts_of_nothing_are_refused() -> None:
+    venue = Venue()
+    sub = venue.exchange.create_sub_account(ALICE, "desk")
+    transfer = {"type": "subAccountTransfer", "subAccountUser": sub, "isDeposit": True, "usd": 0}
+    assert venue.act(ALICE, transfer)["status"] == "err"
+    withdrawal = {"type": "withdraw3", "destination": ALICE, "amount": "1", "time": 1}
+    assert venue.act(ALICE, withdrawal)["status"] == "err"
+
+
+def test_unified_accounts_send_from_spot() -> None:
+    venue = Venue(VenueOptions(abstraction="unifiedAccount"), usdc="100")
+    assert venue.act(ALICE, {"type": "usdSend", "destination": BOB, "amount": "40", "time": 1}) == OK
+    assert venue.spot(ALICE, "USDC")["total"] == "60.0"
+    send = {"type": "spotSend", "destination": BOB, "token": "USDC", "amount": "60", "time": 1}
+    assert venue.act(ALICE, send) == OK
+    assert venue.spot(BOB, "USDC")["total"] == "200.0"
+
+
+def test_weight_can_be_bought_for_others() -> None:
+    venue = Venue()
+    venue.act(ALICE, {"type": "reserveRequestWeight", "weight": 100, "destination": BOB})
+    assert venue.info("userRateLimit", user=BOB)["nRequestsCap"] == 10_100
+    assert venue.info("userRateLimit", user=ALICE)["nRequestsCap"] == 10_000
+
+
+@pytest.mark.parametrize("user", [BOB, STRANGER])
+def test_nobody_sets_the_mode_of_others(user: str) -> None:
+    action = {"type": "userSetAbstraction", "user": user, "abstraction": "unifiedAccount"}
+    assert Venue().act(ALICE, action)["status"] == "err"
+
+
+def test_a_master_sets_the_mode_of_its_sub_account() -> None:
+    venue = Venue()
+    sub = venue.exchange.create_sub_account(ALICE, "desk")
+    action = {"type": "userSetAbstraction", "user": sub, "abstraction": "unifiedAccount"}
+    assert venue.act(ALICE, action) == OK
+    assert venue.info("userAbstraction", user=sub) == "unifiedAccount"
+    assert venue.info("userAbstraction", user=ALICE) == "disabled"
+
+
+def test_the_mode_does_not_change_with_open_positions() -> None:
+    venue = Venue()
+    venue.open_long(ALICE, BTC, "43210", "0.01")
+    action = {"type": "userSetAbstraction", "user": ALICE, "abstraction": "unifiedAccount"}
+    assert venue.act(ALICE, action)["status"] == "err"
+    with pytest.raises(Unprocessable):
+        venue.act(ALICE, action, abstraction="best")
+
+
+def test_accounts_may_be_opened_in_a_mode_of_their_own() -> None:
+    venue = Venue()
+    venue.exchange.create_account(STRANGER, usdc=Decimal(5), abstraction="unifiedAccount")
+    assert venue.spot(STRANGER, "USDC")["total"] == "5.0"
+    with pytest.raises(ValueError, match="no spot token"):
+        venue.exchange.create_account(STRANGER, spot={"GOLD": Decimal(1)})
+
+
+@pytest.mark.parametrize("rate", ["0.01", "2%", "-1%", "0.00001%"])
+def test_builder_fee_rates_are_percentages(rate: str) -> None:
+    venue = Venue()
+    action = {"type": "approveBuilderFee", "maxFeeRate": rate, "builder": BOB, "nonce": 1}
+    if rate.endswith("%"):
+        assert venue.act(ALICE, action)["status"] == "err"
+    else:
+        with pytest.raises(Unprocessable):
+            venue.act(ALICE, action)
+
+
+def test_the_drivers_name_what_they_do_not_know() -> None:
+    exchange = Venue().exchange
+    assert exchange.coins()[:2] == ["BTC", "ETH"]
+    assert "MATIC" not in exchange.coins()
+    with pytest.raises(ValueError, match="no market"):
+        exchange.mark_price("NOPE")
+    with pytest.raises(ValueError, match="not a perpetual"):
+        exchange.liquidate(ALICE, "@107")
+    with pytest.raises(ValueError, match="must be positive"):
+        exchange.set_mark_price("BTC", Decimal(0))
+    with pytest.raises(ValueError, match="must be positive"):
+        exchange.set_oracle_price("BTC", Decimal(-1))

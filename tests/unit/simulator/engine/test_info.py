@@ -260,6 +260,18 @@ def test_candles_are_folded_from_trades() -> None:
     assert (day["n"], day["h"], day["v"]) == (4, "43300.0", "0.04")
 
 
+def test_markets_without_trades_have_no_candles() -> None:
+    venue = Venue()
+    assert venue.info("candleSnapshot", req={"coin": "BTC", "interval": "1m", "startTime": 0}) == []
+    assert venue.info("candleSnapshot", req={"coin": "NOPE", "interval": "1m", "startTime": 0}) == []
+    assert venue.info("fundingHistory", coin="@107", startTime=0) == []
+    assert venue.info("recentTrades", coin="NOPE") == []
+
+
+def test_unknown_vaults_have_no_details() -> None:
+    assert Venue().info("vaultDetails", vaultAddress=STRANGER) is None
+
+
 def test_the_clock_can_be_asked() -> None:
     venue = Venue()
     assert venue.exchange.info({"type": "exchangeStatus"}, now_ms=venue.now + 5)["time"] == venue.now  # type: ignore[index]
@@ -422,6 +434,17 @@ def test_aggregation_merges_the_fills_of_one_order_in_one_block() -> None:
     assert Decimal(merged["fee"]) == sum(Decimal(fill["fee"]) for fill in plain)
     assert venue.info("userFills", user=ALICE, aggregateByTime=True) == [merged]
     assert len(venue.info("userFills", user=BOB, aggregateByTime=True)) == 2
+
+
+def test_aggregation_adds_up_builder_fees() -> None:
+    venue = Venue()
+    venue.act(ALICE, {"type": "approveBuilderFee", "maxFeeRate": "0.1%", "builder": STRANGER, "nonce": 1})
+    for price in ("43200", "43210"):
+        venue.rest(BOB, limit(BTC, False, price, "0.01"))
+    order = limit(BTC, True, "43210", "0.02", "Ioc")
+    venue.orders(ALICE, order, builder={"b": STRANGER, "f": 10})
+    (merged,) = venue.info("userFills", user=ALICE, aggregateByTime=True)
+    assert merged["builderFee"] == "0.08641"
 
 
 def test_a_builder_dex_has_its_own_orders_and_positions() -> None:

@@ -197,6 +197,38 @@ def test_topping_up_lowers_the_leverage_of_the_position() -> None:
     assert position["marginUsed"] == "574.6"
 
 
+def test_topping_up_needs_an_isolated_position() -> None:
+    venue = Venue()
+
+    def top_up(asset: int, value: str) -> str:
+        action = {"type": "topUpIsolatedOnlyMargin", "asset": asset, "leverage": value}
+        return str(venue.act(ALICE, action)["response"])
+
+    assert top_up(ETH, "4") == "Position does not use isolated margin."
+    assert top_up(777, "4") == "Unknown asset."
+    leverage(venue, ETH, 10, is_cross=False)
+    venue.open_long(ALICE, ETH, "2298.4", "1")
+    assert top_up(ETH, "0") == "Invalid leverage value."
+
+
+def test_the_leverage_of_a_flat_isolated_market_can_be_read() -> None:
+    venue = Venue()
+    leverage(venue, ETH, 7, is_cross=False)
+    data = venue.info("activeAssetData", user=ALICE, coin="ETH")
+    assert data["leverage"] == {"type": "isolated", "value": 7, "rawUsd": "0.0"}
+
+
+def test_an_opposing_position_adds_to_what_can_be_traded() -> None:
+    venue = Venue(usdc="43210")
+    leverage(venue, BTC, 10)
+    venue.open_long(ALICE, BTC, "43210", "2")
+    data = venue.info("activeAssetData", user=ALICE, coin="BTC")
+    buy, sell = (Decimal(size) for size in data["maxTradeSzs"])
+    assert Decimal("7.9") < buy < 8
+    assert Decimal("11.9") < sell < 12
+    assert "resting" in venue.sell(ALICE, BTC, "43210", str(sell))
+
+
 def test_active_asset_data_says_what_can_be_traded() -> None:
     venue = Venue(usdc="4321")
     leverage(venue, BTC, 10)

@@ -40,6 +40,7 @@ MIN_TEXT = "Order must have minimum value of $10."
         (limit(BTC, True, "0", "1"), "Order has invalid price."),
         (limit(BTC, True, "43210", "1000000000000000000000"), "Order has invalid size."),
         (limit(777, True, "43210", "1"), "Unknown asset."),
+        (trigger(BTC, False, "0", "0.01", "tp", px="43500"), "Order has invalid price."),
         (trigger(BTC, False, "43500.5", "0.01", "tp"), "Price must be divisible by tick size."),
     ],
 )
@@ -287,6 +288,8 @@ def test_orders_with_missing_members_do_not_deserialise(key: str) -> None:
         {"type": "order", "orders": [], "grouping": "oco"},
         {"type": "order", "orders": [limit(BTC, True, "43210", "0.01")], "grouping": "oco"},
         {"type": "order", "orders": {}, "grouping": "na"},
+        {"type": "order", "orders": [limit(BTC, True, "43210", "0.01")], "grouping": {"q": 1}},
+        {"type": "updateIsolatedMargin", "asset": 0, "isBuy": True, "ntli": "1"},
         {"type": "cancel", "cancels": [{"a": 0}]},
         {"type": "cancelByCloid", "cancels": [{"asset": 0, "cloid": "0x1"}]},
         {"type": "modify", "oid": "nine"},

@@ -2,7 +2,18 @@
 
 from decimal import Decimal
 
-from tests.unit.simulator.engine.venue import ALICE, BOB, CAROL, HYPE_SPOT, PURR_SPOT, Venue, limit, trigger
+from adapters.simulator.engine import VenueOptions
+from tests.unit.simulator.engine.venue import (
+    ALICE,
+    BOB,
+    BTC,
+    CAROL,
+    HYPE_SPOT,
+    PURR_SPOT,
+    Venue,
+    limit,
+    trigger,
+)
 
 
 def market() -> Venue:
@@ -81,6 +92,27 @@ def test_spot_orders_are_listed_with_the_first_dex() -> None:
     oid = venue.rest(ALICE, limit(HYPE_SPOT, True, "30", "20"))
     assert venue.open_oids(ALICE) == [oid]
     assert venue.info("openOrders", user=ALICE, dex="xyz") == []
+
+
+def test_spot_sells_may_pay_a_builder() -> None:
+    venue = market()
+    builder = {"b": CAROL, "f": 100}
+    approval = {"type": "approveBuilderFee", "maxFeeRate": "0.1%", "builder": CAROL, "nonce": 1}
+    for user in (ALICE, BOB):
+        venue.act(user, approval)
+    venue.orders(BOB, limit(HYPE_SPOT, False, "30", "10"), builder=builder)
+    venue.orders(ALICE, limit(HYPE_SPOT, True, "30", "10", "Ioc"), builder=builder)
+    (sold,), (bought,) = venue.fills(BOB), venue.fills(ALICE)
+    assert (sold["fee"], sold["builderFee"]) == ("0.42", "0.3")
+    assert "builderFee" not in bought
+    assert venue.spot(CAROL, "USDC")["total"] == "0.3"
+
+
+def test_unified_spot_orders_cannot_spend_margin_in_use() -> None:
+    venue = Venue(VenueOptions(abstraction="unifiedAccount"), usdc="3000")
+    venue.open_long(ALICE, BTC, "43210", "0.2")
+    assert "error" in venue.buy(ALICE, HYPE_SPOT, "30", "80")
+    assert "resting" in venue.buy(ALICE, HYPE_SPOT, "30", "60")
 
 
 def test_spot_has_no_triggers() -> None:

@@ -293,6 +293,39 @@ def test_families_of_the_wrong_shape_are_refused_as_a_whole(entries: list[Json],
     assert venue.info("frontendOpenOrders", user=ALICE) == []
 
 
+def test_families_of_the_wrong_shape_may_be_refused_per_order() -> None:
+    venue = Venue(VenueOptions(pre_validated=frozenset()))
+    statuses = place_family(venue, [family()[0], limit(ETH, False, "2400", "1")])
+    assert statuses == [{"error": "Unexpected number of trigger orders asset=1"}] * 2
+    bad_numbers = [family()[0], trigger(ETH, False, "2400.05", "1", "tp")]
+    assert (
+        place_family(venue, bad_numbers) == [{"error": "Price must be divisible by tick size. asset=1"}] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [limit(ETH, True, "2290", "1"), trigger(ETH, True, "2400", "1", "sl")],
+        [limit(ETH, True, "2290", "1"), trigger(BTC, False, "44000", "1", "tp")],
+        [trigger(ETH, True, "2400", "1", "sl", reduce_only=False), trigger(ETH, False, "2500", "1", "tp")],
+    ],
+)
+def test_children_close_what_their_parent_opens(entries: list[Json]) -> None:
+    assert place_family(Venue(), entries) == [{"error": "Unexpected number of trigger orders"}]
+
+
+def test_a_refused_child_leaves_its_family_alone() -> None:
+    venue = Venue()
+    entries = [limit(ETH, True, "2290", "0.005"), trigger(ETH, False, "2400", "0.005", "tp")]
+    entries.append(trigger(ETH, False, "2200", "0.004", "sl", px="2190"))
+    statuses = place_family(venue, entries)
+    assert "resting" in statuses[0]
+    assert statuses[1] == "waitingForFill"
+    assert statuses[2] == {"error": "Order must have minimum value of $10. asset=1"}
+    assert len(venue.open_oids(ALICE)) == 2
+
+
 # -- TP/SL of the position ----------------------------------------
 
 
@@ -320,6 +353,16 @@ def test_position_tpsl_needs_a_position() -> None:
     venue = Venue()
     statuses = venue.orders(ALICE, trigger(ETH, False, "2400", "0", "tp"), grouping="positionTpsl")
     assert statuses == [{"error": "Reduce only order would increase position. asset=1"}]
+
+
+def test_position_tpsl_is_made_of_triggers() -> None:
+    venue = with_long()
+    statuses = venue.orders(ALICE, limit(ETH, False, "2400", "1", reduce_only=True), grouping="positionTpsl")
+    assert statuses == [{"error": "Unexpected number of trigger orders"}]
+    loose = Venue(VenueOptions(pre_validated=frozenset()))
+    loose.open_long(ALICE, ETH, "2300", "1")
+    statuses = loose.orders(ALICE, trigger(ETH, False, "2400.05", "0", "tp"), grouping="positionTpsl")
+    assert statuses == [{"error": "Price must be divisible by tick size. asset=1"}]
 
 
 def test_position_tpsl_ends_with_the_position() -> None:

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tests.unit.simulator.engine.venue import ALICE, BOB, BTC, ETH, Json, Venue, limit
+from tests.unit.simulator.engine.venue import ALICE, BOB, BTC, ETH, STRANGER, Json, Venue, limit
 
 
 def start(venue: Venue, **members: object) -> Json:
@@ -46,6 +46,18 @@ def test_slices_are_orders_of_their_own() -> None:
     assert venue.order_row(ALICE, oids[0])["orderType"] == "Twap Slice"
     rows = venue.info("userTwapSliceFills", user=ALICE)
     assert [row["fill"]["oid"] for row in rows] == list(reversed(oids))
+
+
+def test_slice_fills_can_be_read_by_time() -> None:
+    venue = offered()
+    start(venue)
+    venue.exchange.advance(venue.now + 60_000)
+    first, second = venue.fills(ALICE)
+    rows = venue.info("userTwapSliceFillsByTime", user=ALICE, startTime=second["time"])
+    assert rows == [{"fill": second, "twapId": second["twapId"]}]
+    rows = venue.info("userTwapSliceFillsByTime", user=ALICE, startTime=0, endTime=first["time"])
+    assert [row["fill"] for row in rows] == [first]
+    assert venue.info("userTwapSliceFillsByTime", user=STRANGER, startTime=0) == []
 
 
 def test_a_slice_that_finds_nothing_is_caught_up_later() -> None:
