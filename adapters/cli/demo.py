@@ -15,7 +15,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +53,8 @@ from domain.in_flight_order import OrderView
 from domain.listeners import Committed, OrderEventListener
 from domain.money import MONEY, decimal_text
 from projections import Views
+from replays.replaying import Replay, ReplayReport
+from replays.session_file import read_sessions
 
 __all__ = ["register"]
 
@@ -180,14 +182,18 @@ class _Demo:
                 stopped = True
                 # Once more with everything closed: what is on the disk is what counts.
                 differences = await self._compare(process, report["books_begin_ms"])
+                replayed = await asyncio.to_thread(_replayed, process.recordings)
             finally:
                 if not stopped:
                     await process.stop()
         report["differences"] = msgspec.to_builtins(differences)
         report["stopped_cleanly"] = clean
+        report["replay_identical"] = replayed.identical
+        report["inputs_replayed"] = replayed.inputs
         self._finish(report, differences)
         survived = all(incident.survived for incident in self.incidents)
-        return ExitCode.OK if not differences and survived and clean else ExitCode.CHECK_FAILED
+        good = not differences and survived and clean and replayed.identical
+        return ExitCode.OK if good else ExitCode.CHECK_FAILED
 
     async def _trade(self, process: LiveProcess) -> None:
         """Trade for the given time, with one incident after another meanwhile."""
@@ -512,6 +518,11 @@ class _Demo:
                 )
         else:
             say("[green]The books match the venue: open orders, every fill, fees and positions.[/green]")
+        if report["replay_identical"]:
+            inputs = report["inputs_replayed"]
+            say(f"[green]The recording replays identically: {inputs} inputs.[/green]", highlight=False)
+        else:
+            say("[red]The recording does not replay identically; `orderledger replay` shows why.[/red]")
         ledger = report["ledger"]
         say("\nFiles", highlight=False)
         for path, what in (
@@ -527,8 +538,14 @@ class _Demo:
             f"orders --ledger {ledger}",
             f"positions --ledger {ledger}",
             f"history {example} --ledger {ledger}",
+            *(f"replay {path} --against {ledger}" for path in report["recordings"][:1]),
         ):
             say(f"  {_command_name()} {command}", highlight=False, soft_wrap=True)
+
+
+def _replayed(recordings: Sequence[Path]) -> ReplayReport:
+    """Go through what was recorded once more, with a fresh core."""
+    return Replay(read_sessions(recordings), files=recordings).run()
 
 
 def _command_name() -> str:

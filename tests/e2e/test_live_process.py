@@ -18,6 +18,8 @@ def test_the_demo_ends_with_equal_books_and_says_what_it_survived(tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["differences"] == []
+    assert report["replay_identical"] is True
+    assert report["inputs_replayed"] >= report["inputs"]
     assert report["unknown_outcomes_resolved"] >= 1
     assert report["reconnects"] >= 1
     assert report["duplicates_ignored"] >= 1
