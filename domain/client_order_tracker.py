@@ -455,7 +455,7 @@ class ClientOrderTracker:
 
     def absent(self, order: InFlightOrder, reason: str) -> None:
         """It is proven that the request never took effect and never will."""
-        if order.submission is not Submission.ACKNOWLEDGED:
+        if order.submission is not Submission.ACKNOWLEDGED and not order.is_done:
             self._close(order, ClosingKind.FAILED, "absence_proven", reason, None, None)
 
     # -- updates from the venue ----------------------------------------------------------------------------

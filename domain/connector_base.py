@@ -11,6 +11,7 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ from domain.inputs import (
     TimerFired,
 )
 from domain.listeners import Committed, ErrorEventListener, OrderEventListener, TradeEventListener
-from domain.money import is_usable
+from domain.money import MONEY, is_usable
 from domain.order_book import OrderBook
 from domain.order_params import OrderParams
 from domain.outcome import Outcome
@@ -80,7 +81,11 @@ _SOURCES: dict[type[Input], Source] = {
     RequestAnswered: Source.HTTP,
     RequestFailed: Source.HTTP,
     TimerFired: Source.TIMER,
+    Started: Source.RECONCILIATION,
+    OrderLookedUp: Source.RECONCILIATION,
 }
+
+_STALLED = "the ledger cannot write"
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,6 +305,17 @@ class ConnectorBase(ABC):
             raise InvalidOrderError(
                 "not_sent_yet", f"Order {client_order_id!r} is still on its way; amend it once it is open."
             )
+        if order.exchange_order_id is None:
+            raise InvalidOrderError(
+                "not_acknowledged_yet",
+                f"Order {client_order_id!r} is not acknowledged yet; amend it once it is open.",
+            )
+        if order.is_external:
+            # Its replacement could not be told from any other order that is placed elsewhere.
+            raise InvalidOrderError(
+                "external_order",
+                f"Order {client_order_id!r} was placed elsewhere; cancel it and place a new one.",
+            )
         price, amount = self._number("price", price), self._number("amount", amount)
         rule = self._rule(order.trading_pair)
         price = rule.quantize_price(price, order.trade_type)
@@ -343,9 +359,12 @@ class ConnectorBase(ABC):
         What must not repeat is the id in the venue's format: two texts may lead to the same one.
         """
         token = object()
-        known = params.client_order_id in self._issued or self.tracker.get(params.client_order_id)
-        if known or self._used_ids.setdefault(hash(params.venue_order_key), token) is not token:
-            raise DuplicateOrderIdError(params.client_order_id)
+        client_order_id = params.client_order_id
+        # An id that ends in this session's random bits was made here; such ids are not all kept in memory.
+        made_here = params.venue_order_key.endswith(self._session)
+        known = client_order_id in self._issued or self.tracker.get(client_order_id) is not None
+        if made_here or known or self._used_ids.setdefault(hash(params.venue_order_key), token) is not token:
+            raise DuplicateOrderIdError(client_order_id)
 
     def _find_live(self, client_order_id: str) -> InFlightOrder | None:
         order = self.tracker.get(client_order_id)
@@ -400,6 +419,7 @@ class ConnectorBase(ABC):
     def _prepare(self, request: OrderRequest) -> OrderParams:
         """Check and quantize a request: prices and amounts move towards the safe side, never against it."""
         rule = self._rule(request.trading_pair)
+        request = _with_choices(request)
         order_type, side = request.order_type, request.trade_type
         amount = self._number("amount", request.amount)
         book = self.order_books.get(request.trading_pair)
@@ -547,7 +567,9 @@ class ConnectorBase(ABC):
         self._before_outcome()
         for key in self.tracker.take_lookups():
             self._effects.append(LookUpOrder(key=key))
-        self.tracker.evict_done(self.now_ns)
+        if not self.halted_because.startswith(_STALLED):
+            # While events wait for the disk, an order that left memory could not be read back as it stands.
+            self.tracker.evict_done(self.now_ns)
         changes = self.tracker.take_changes()
         self._after_changes(changes)
         effects, self._effects = self._effects, []
@@ -569,6 +591,8 @@ class ConnectorBase(ABC):
 
     def halt(self, why: str) -> None:
         """Stop accepting orders. What is out stays tracked."""
+        if why == self.halted_because:
+            return
         self.halted_because = why
         self._alert("trading_halted", f"Trading is halted: {why}", level="error")
 
@@ -593,8 +617,9 @@ class ConnectorBase(ABC):
     def _on_place_orders(self, command: PlaceOrders) -> None:
         created = []
         for params in command.orders:
-            self._issued.pop(params.client_order_id, None)
+            # Known to the tracker before it is no longer announced: other threads find it in one of the two.
             created.append(self.tracker.create(params))
+            self._issued.pop(params.client_order_id, None)
         why = self.halted_because or ("the process is shutting down" if self.stopping else "")
         if why:
             for order in created:
@@ -641,8 +666,9 @@ class ConnectorBase(ABC):
 
     def _on_ledger_stalled(self, stalled: LedgerStalled) -> None:
         if stalled.reason:
-            self.halt(f"the ledger cannot write: {stalled.reason}")
-        elif self.halted_because.startswith("the ledger cannot write"):
+            if not self.halted_because or self.halted_because.startswith(_STALLED):
+                self.halt(f"{_STALLED}: {stalled.reason}")
+        elif self.halted_because.startswith(_STALLED):
             self.halted_because = ""
             self._alert("trading_resumed", "The ledger writes again; trading resumes.")
 
@@ -713,13 +739,42 @@ class ConnectorBase(ABC):
         }
 
 
+_CHOICES: tuple[tuple[str, type[StrEnum]], ...] = (
+    ("order_type", OrderType),
+    ("trade_type", TradeType),
+    ("position_action", PositionAction),
+    ("time_in_force", TimeInForce),
+)
+
+
+def _with_choices(request: OrderRequest) -> OrderRequest:
+    """The same request with the members of closed vocabularies in place of texts that name them."""
+    given = {
+        name: getattr(request, name) for name, kind in _CHOICES if type(getattr(request, name)) is not kind
+    }
+    if not given:
+        return request
+    chosen: dict[str, Any] = {}
+    for name, kind in _CHOICES:
+        if name in given:
+            try:
+                chosen[name] = kind(given[name])
+            except ValueError:
+                raise InvalidOrderError(
+                    f"unknown_{name}", f"{given[name]!r:.40} is no {name}; choose from: {', '.join(kind)}."
+                ) from None
+    return msgspec.structs.replace(request, **chosen)
+
+
 def _specific_call(event: LedgerEvent, view: OrderView) -> str:
     """Which listener method an event calls besides `on_order_update`."""
     match event:
         case OrderAcknowledged():
             return "on_order_created"
-        case OrderFilled():
-            return "on_order_completed" if view.filled_amount >= view.amount else ""
+        case OrderFilled(fill=fill):
+            # The fill that reaches the amount, and no later one.
+            before = MONEY.subtract(view.filled_amount, fill.amount)
+            return "on_order_completed" if before < view.amount <= view.filled_amount else ""
         case OrderCancelled():
             return "on_order_cancelled"
         case OrderFailed():

@@ -95,10 +95,10 @@ def _entry(row: object) -> Entry:
             return Accepted()
         case "waitingForFill" | "waitingForTrigger":
             return Dormant()
-        case {"resting": {"oid": int(oid), **rest}}:
+        case {"resting": {"oid": int(oid), **rest}} if _is_oid(oid):
             cloid = rest.get("cloid")
             return Resting(str(oid), cloid.lower() if isinstance(cloid, str) else None)
-        case {"filled": {"oid": int(oid), "totalSz": str(total)}}:
+        case {"filled": {"oid": int(oid), "totalSz": str(total)}} if _is_oid(oid):
             try:
                 return Executed(str(oid), parse_decimal(total))
             except ValueError:
@@ -106,6 +106,10 @@ def _entry(row: object) -> Entry:
         case {"error": str(text)}:
             return classify_error(text)
     return Ambiguous("unreadable_answer", str(row)[:400])
+
+
+def _is_oid(number: int) -> bool:
+    return number is not True and number is not False and number >= 0
 
 
 def _text(body: bytes) -> str:

@@ -17,7 +17,7 @@ from adapters.hyperliquid import actions, info_requests
 from adapters.hyperliquid.answers import Accepted, Ambiguous, Entry
 from adapters.hyperliquid.client_ids import cloid_for
 from adapters.hyperliquid.context import SECOND, Context
-from adapters.hyperliquid.limits import RequestLimits, WeightWindow
+from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
 from adapters.hyperliquid.messages import (
     AccountState,
     AssetContext,
@@ -39,14 +39,14 @@ from adapters.hyperliquid.outbox import Outbox
 from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_order_price
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
-from adapters.hyperliquid.recovery import SWEEP_NS, FillSearch, Recovery
+from adapters.hyperliquid.recovery import OVERLAP_MS, SWEEP_NS, FillSearch, Recovery
 from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.symbols import Market, SymbolError, SymbolMap
 from domain.connector_base import EventDecoder
 from domain.effects import ConnectStreams
 from domain.enums import ClosingKind, OrderType, RequestState, Submission, TradeType
 from domain.errors import OrderRefusedError
-from domain.events import Fill
+from domain.events import Fill, OrderReportedFilled
 from domain.funding import FundingInfo, next_funding_time_ms
 from domain.in_flight_order import InFlightOrder
 from domain.inputs import (
@@ -64,7 +64,7 @@ from domain.money import MONEY
 from domain.order_book import OrderBook
 from domain.perpetual_derivative_base import PerpetualDerivativeBase
 from domain.trading_rule import SignificantFigures, TradingRule, step_of_decimals
-from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate
+from domain.updates import Change, FundingUpdate, OrderUpdate, TradeUpdate
 
 __all__ = ["VENUE", "HyperliquidOptions", "HyperliquidPerpetualConnector"]
 
@@ -119,6 +119,12 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             retention_ns=options.retention_ns,
             not_found_limit=options.not_found_limit,
         )
+        window = WeightWindow(weight_per_minute=options.weight_per_minute, share=options.weight_share)
+        if window.limit < info_requests.WEIGHT_USER_ROLE:
+            raise LimitError(
+                f"a weight of {window.cancel_limit} per minute, part of it kept for cancels, is not enough"
+                f" to ask whose account it is ({info_requests.WEIGHT_USER_ROLE}): allow at least 160"
+            )
         self.options = options
         self._signer = None if options.signer is None else options.signer.lower()
         self._context = Context(
@@ -126,14 +132,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             tracker=self.tracker,
             account=self.account,
             nonces=NonceSource(),
-            limits=RequestLimits(
-                WeightWindow(weight_per_minute=options.weight_per_minute, share=options.weight_share)
-            ),
+            limits=RequestLimits(window),
             order_ttl_ms=options.order_ttl_ms,
             now_ns=lambda: self.now_ns,
             effect=self._effect,
             alert=self._alert,
             halt=self.halt,
+            why_halted=lambda: self.halted_because,
             stamp=self._stamp,
             set_deadline=self._set_deadline_once,
             take=self._take,
@@ -155,7 +160,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._raw_meta: dict[str, bytes] = {}
         self._books_begin_ms = 0
         self._before_opening: list[TradeUpdate | FundingUpdate] = []
-        self._chain_check_set = False
+        self._newest_fill_ms = 0
+        self._newest_funding_ms = 0
+        self._last_fill_ms: dict[str, int] = {}
+        self._chain_from_ms: int | None = None
         self.reconnects = 0
         self.frames = 0
 
@@ -170,8 +178,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._await("metadata", "account", "user_stream", "recovery")
         self._context.nonces.observe(started.last_nonce)
         self._books_begin_ms = started.books_begin_ms
-        self._recovery.fills_from_ms = max(started.last_fill_time_ms, started.books_begin_ms)
-        self._recovery.funding_from_ms = max(started.last_funding_time_ms, started.books_begin_ms)
+        self._newest_fill_ms = max(started.last_fill_time_ms, started.books_begin_ms)
+        self._newest_funding_ms = max(started.last_funding_time_ms, started.books_begin_ms)
+        self._move_recovery_marks()
         self.tracker.remember_fills(started.recent_fill_keys)
         self.account.restore(
             started.account_version,
@@ -210,7 +219,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 try:
                     handler(body)
                     return
-                except (MessageError, SymbolError) as error:
+                except MessageError as error:
                     self._alert("unreadable_answer", f"{request.body.get('type')}: {error}")
             name = request.encode().decode()
             self._repeats[name] = lambda: self._ask(request, handler)
@@ -236,12 +245,20 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         if len(self._raw_meta) < count:
             return
         raw = self._raw_meta
-        symbols = SymbolMap.from_json(
-            raw["meta"],
-            perp_dexs=raw.get("perpDexs"),
-            dex_metas={key.partition(" ")[2]: raw[key] for key in raw if key.startswith("meta ")},
-            spot_meta=raw.get("spotMeta"),
-        )
+        try:
+            symbols = SymbolMap.from_json(
+                raw["meta"],
+                perp_dexs=raw.get("perpDexs"),
+                dex_metas={key.partition(" ")[2]: raw[key] for key in raw if key.startswith("meta ")},
+                spot_meta=raw.get("spotMeta"),
+            )
+        except SymbolError as error:
+            # It may be about any of the answers, so all of them are asked for again.
+            self._alert("unreadable_metadata", str(error), level="error")
+            self._raw_meta = {}
+            self._repeats["metadata"] = self._ask_metadata
+            self._set_deadline(RETRY_NS, "repeat", "metadata")
+            return
         for unreadable in symbols.unreadable:
             self._alert("unreadable_market", unreadable)
         self._context.symbols = symbols
@@ -335,6 +352,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self.reconnects += 1
             self._await("user_stream", "recovery")
             self._recovery.stop()
+        elif lost.stream == "market":
+            # Prices age from here on; nothing is valued or protected by them until they are told anew.
+            self._await(*(f"book of {pair}" for pair in self.order_books))
 
     def _on_stream_frame(self, frame: StreamFrame) -> None:
         self.frames += 1
@@ -343,6 +363,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _on_recovered(self) -> None:
         self._settled("recovery")
+        self._move_recovery_marks()
         for order in self.tracker.live_orders():
             if order.outcome_unknown:
                 self._resolver.look_into(order)
@@ -353,21 +374,16 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
     def _take(self, item: Item) -> None:
         """The one door for updates, from whichever channel they come."""
         match item:
-            case BestPrices():
-                self._on_best(item)
-            case BookSnapshot():
-                self._on_book(item)
+            case BestPrices() | BookSnapshot():
+                self._on_prices(item)
             case OrderUpdate():
-                order = self.tracker.process_order_update(item)
-                if order is not None and order.missing_fill_amount:
-                    self._set_deadline(MISSING_FILL_NS, "missing_fills", order.id)
+                self.tracker.process_order_update(item)
             case TradeUpdate():
                 self._on_trade(item)
             case FundingUpdate():
                 if self._is_of_our_books(item, item.exchange_time_ms) and self.account.book_funding(item):
-                    self._recovery.funding_from_ms = max(
-                        self._recovery.funding_from_ms, item.exchange_time_ms
-                    )
+                    self._newest_funding_ms = self._later(self._newest_funding_ms, item.exchange_time_ms)
+                    self._move_recovery_marks()
             case AssetContext():
                 self.funding_info[item.trading_pair] = FundingInfo(
                     trading_pair=item.trading_pair,
@@ -398,8 +414,23 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             return False
         return time_ms > self._books_begin_ms
 
+    def _later(self, mark_ms: int, time_ms: int) -> int:
+        """The later of both, but never the future: a garbled time must not hide what really comes next."""
+        return max(mark_ms, min(time_ms, self._context.venue_now_ms))
+
+    def _move_recovery_marks(self) -> None:
+        """What is booked is complete up to its latest time only while no recovery is under way: the stream
+        may have told the newest before what was missed."""
+        if "recovery" not in self._waiting_for or not self._recovery.fills_from_ms:
+            self._recovery.fills_from_ms = self._newest_fill_ms
+            self._recovery.funding_from_ms = self._newest_funding_ms
+
     def _on_trade(self, update: TradeUpdate) -> None:
         fill = update.fill
+        if self.account.has_fill(fill.fill_key) or self.tracker.was_booked(fill.fill_key):
+            # Once for all: what the account has booked, an order that turns up later does not book again.
+            self.tracker.duplicates_ignored += 1
+            return
         order = self.tracker.find(update.venue_order_key, fill.exchange_order_id)
         if order is None and not self._is_of_our_books(update, fill.exchange_time_ms):
             return
@@ -413,30 +444,39 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         message = f"The venue sent an order status this version does not know: {item.status!r}."
         if order is None:
             self.account.keep_message("unknown order status", f"{item.exchange_order_id}: {item.status}")
-        elif not order.has_observed(item.status, item.exchange_order_id, None):
-            self.tracker.observe(order, "unknown_status", item.status)
+        elif order.has_observed(item.status, item.exchange_order_id, None):
+            self.tracker.duplicates_ignored += 1
+            return
+        else:
+            self.tracker.observe(
+                order, "unknown_status", status=item.status, exchange_order_id=item.exchange_order_id
+            )
+            self._resolver.look_into(order)
         self._alert("unknown_status", message, order="" if order is None else order.id)
 
-    def _on_best(self, best: BestPrices) -> None:
-        book = self.order_books.get(best.trading_pair)
-        if book is not None and book.apply_best(best.bid, best.ask, best.exchange_time_ms):
-            self._book_moved(best.trading_pair)
-
-    def _on_book(self, snapshot: BookSnapshot) -> None:
-        book = self.order_books.get(snapshot.trading_pair)
-        if book is not None and book.apply_snapshot(snapshot.bids, snapshot.asks, snapshot.exchange_time_ms):
-            self._book_moved(snapshot.trading_pair)
-
-    def _book_moved(self, trading_pair: str) -> None:
-        self._books_moved[trading_pair] = None
-        self._settled(f"book of {trading_pair}")
+    def _on_prices(self, item: BestPrices | BookSnapshot) -> None:
+        book = self.order_books.get(item.trading_pair)
+        if book is None:
+            return
+        try:
+            if isinstance(item, BestPrices):
+                moved = book.apply_best(item.bid, item.ask, item.exchange_time_ms)
+            else:
+                moved = book.apply_snapshot(item.bids, item.asks, item.exchange_time_ms)
+        except ValueError as error:
+            self._alert("unusable_prices", str(error))
+            return
+        if moved:
+            self._books_moved[item.trading_pair] = None
+            self._settled(f"book of {item.trading_pair}")
 
     # -- account state -------------------------------------------------------------------------------------
 
-    def _on_account_state(self, state: AccountState) -> None:
+    def _on_account_state(self, states: Sequence[AccountState]) -> None:
+        """The state of every dex the account is followed on."""
         if not self._books_begin_ms:
-            self._open_books(state)
-        for update in state.positions:
+            self._open_books(states)
+        for update in (position for state in states for position in state.positions):
             held = self.position(update.trading_pair)
             if update.leverage is not None and (update.leverage, update.is_cross) != (
                 held.leverage,
@@ -444,38 +484,57 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             ):
                 self.account.leverage_changed(update.trading_pair, update.leverage, update.is_cross)
 
-    def _open_books(self, state: AccountState) -> None:
+    def _open_books(self, states: Sequence[AccountState]) -> None:
         """A new ledger: what the account holds now is its opening balance, and the past is not ours."""
-        self._books_begin_ms = state.exchange_time_ms
-        self.account.open(self.network, self._signer or "", state.exchange_time_ms)
-        for update in state.positions:
+        begin_ms = max(state.exchange_time_ms for state in states) or self._context.venue_now_ms
+        self._books_begin_ms = begin_ms
+        self.account.open(self.network, self._signer or "", begin_ms)
+        for update in (position for state in states for position in state.positions):
             self.account.assert_position(update, opening=True)
-        self._recovery.fills_from_ms = max(self._recovery.fills_from_ms, self._books_begin_ms)
-        self._recovery.funding_from_ms = max(self._recovery.funding_from_ms, self._books_begin_ms)
+        self._newest_fill_ms = max(self._newest_fill_ms, begin_ms)
+        self._newest_funding_ms = max(self._newest_funding_ms, begin_ms)
+        self._move_recovery_marks()
         held_back, self._before_opening = self._before_opening, []
         for item in held_back:
             self._take(item)
 
+    def _after_changes(self, changes: list[Change]) -> None:
+        super()._after_changes(changes)
+        for change in changes:
+            if isinstance(change.event, OrderReportedFilled) and change.view is not None:
+                self._set_deadline(MISSING_FILL_NS, "missing_fills", change.view.client_order_id)
+
     def _book(self, fill: Fill) -> None:
         super()._book(fill)
-        self._recovery.fills_from_ms = max(self._recovery.fills_from_ms, fill.exchange_time_ms)
+        self._newest_fill_ms = self._later(self._newest_fill_ms, fill.exchange_time_ms)
+        self._last_fill_ms[fill.trading_pair] = self._later(
+            self._last_fill_ms.get(fill.trading_pair, 0), fill.exchange_time_ms
+        )
+        self._move_recovery_marks()
         # Volume adds to the address budget: one action per USDC traded (sheet 9.2).
         self._context.limits.address.cap += int(MONEY.multiply(fill.price, fill.amount))
 
     def _on_broken_chain(self, fill: Fill) -> None:
-        if not self._chain_check_set:
-            self._chain_check_set = True
+        # What is missing was executed after the fill before it, however long ago that was.
+        since_ms = self._last_fill_ms.get(fill.trading_pair, self._books_begin_ms)
+        if self._chain_from_ms is None:
             self._set_deadline(CHAIN_CHECK_NS, "chain")
+            self._chain_from_ms = since_ms
+        self._chain_from_ms = min(self._chain_from_ms, since_ms)
 
     # -- orders placed elsewhere ---------------------------------------------------------------------------
 
     def _on_nothing_stored(self, key: str) -> None:
+        if key.startswith("key:"):
+            self.tracker.hold_by_exchange_id(key)
+            return
         if self.tracker.adopt_held(key):
             return
         held = self.tracker.held_for(key)
         fill = next((item.fill for item in held if isinstance(item, TradeUpdate)), None)
         if fill is None:
-            self.tracker.adopt_held_fills(key)
+            for update in self.tracker.drop_held(key):
+                self.account.keep_message("update of an order nobody knows", str(update))
             return
         self._queries.ask(
             info_requests.order_status(self.account_address, int(fill.exchange_order_id)),
@@ -492,7 +551,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         if body is None:
             self._set_deadline(RETRY_NS, "foreign", key)
         elif isinstance(update, OrderUpdate) and update.details is not None:
-            self.tracker.adopt(key, exchange_order_id, update.details)
+            # It may be one of ours after all, whose exchange id nobody had told yet.
+            if self.tracker.find(update.venue_order_key, exchange_order_id) is None:
+                self.tracker.adopt(key, exchange_order_id, update.details)
             self._take(update)
         else:
             self.tracker.adopt_held_fills(key)
@@ -518,6 +579,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._outbox.amend(order, price, amount)
 
     def _before_outcome(self) -> None:
+        for order in self.tracker.take_reopened():
+            self._resolver.look_into(order)
         self._outbox.flush()
         self._queries.flush()
 
@@ -538,15 +601,20 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._outbox.account_action(action, on_done)
 
     def _on_update_margin(self, command: UpdateMargin) -> None:
-        action = actions.update_isolated_margin(
-            asset=self.trading_rules[command.trading_pair].asset_id, amount=command.amount
-        )
         what = f"Isolated margin {command.amount} of {command.trading_pair}"
-        self._outbox.account_action(action, lambda entry: self._account_action_failed(what, entry))
+        asset = self.trading_rules[command.trading_pair].asset_id
+        self._account_action(what, lambda: actions.update_isolated_margin(asset=asset, amount=command.amount))
 
     def _on_set_scheduled_cancel(self, command: SetScheduledCancel) -> None:
-        action = actions.schedule_cancel(command.at_ms)
         what = f"Scheduled cancel at {command.at_ms}"
+        self._account_action(what, lambda: actions.schedule_cancel(command.at_ms))
+
+    def _account_action(self, what: str, build: Callable[[], actions.Action]) -> None:
+        try:
+            action = build()
+        except ValueError as error:
+            self._alert("account_action_invalid", f"{what}: {error}", level="error")
+            return
         self._outbox.account_action(action, lambda entry: self._account_action_failed(what, entry))
 
     def _account_action_failed(self, what: str, entry: Entry) -> None:
@@ -581,8 +649,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case "foreign":
                 self._on_nothing_stored(key)
             case "chain":
-                self._chain_check_set = False
-                self._fills.search(max(0, self._recovery.fills_from_ms - 60_000), lambda: None)
+                since_ms, self._chain_from_ms = self._chain_from_ms, None
+                self._fills.search(max(0, (since_ms or 0) - OVERLAP_MS), lambda: None)
             case "missing_fills":
                 order = self.tracker.get(key)
                 if order is not None and order.missing_fill_amount:

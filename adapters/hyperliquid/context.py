@@ -38,6 +38,7 @@ class Context:
     effect: Callable[[Effect], None]
     alert: Callable[..., None]
     halt: Callable[[str], None]
+    why_halted: Callable[[], str]
     stamp: Callable[[Source], None]
     set_deadline: Callable[..., None]
     take: Callable[[Item], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ from adapters.hyperliquid.order_status import Reading, read_order_status
 from adapters.hyperliquid.symbols import SymbolMap, UnknownCoin
 from domain.enums import ClosingKind, Liquidity, OrderType, PositionAction, TimeInForce, TradeType
 from domain.events import Fill
-from domain.money import ZERO, parse_decimal
+from domain.money import ZERO, is_usable, parse_decimal
 from domain.order_book import BookLevel
 from domain.updates import (
     FundingUpdate,
@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_Oid = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_TimeMs = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
 _COLLATERAL = "USDC"
 _NO_HASH = "0x" + "0" * 64
 _OWNERLESS_DIRECTIONS = ("Liquidated", "Auto-Deleveraging", "Settlement", "Net Child Vaults", "Spot Dust")
@@ -159,7 +161,7 @@ class _OrderRow(msgspec.Struct, rename="camel"):
     side: str
     limit_px: str
     sz: str
-    oid: int
+    oid: _Oid
     orig_sz: str | None = None
     timestamp: int | None = None
     cloid: str | None = None
@@ -181,8 +183,8 @@ class _FillRow(msgspec.Struct, rename="camel"):
     px: str
     sz: str
     side: str
-    time: int
-    oid: int
+    time: _TimeMs
+    oid: _Oid
     start_position: str | None = None
     dir: str | None = None
     closed_pnl: str | None = None
@@ -201,11 +203,11 @@ class _FundingRow(msgspec.Struct, rename="camel"):
     usdc: str
     szi: str
     funding_rate: str
-    time: int | None = None
+    time: _TimeMs | None = None
 
 
 class _FundingRecord(msgspec.Struct):
-    time: int
+    time: _TimeMs
     delta: _FundingRow
     hash: str | None = None
 
@@ -237,7 +239,7 @@ class _UserEvent(msgspec.Struct, rename="camel"):
 
 
 class _NonUserCancel(msgspec.Struct):
-    oid: int
+    oid: _Oid
 
 
 class _Level(msgspec.Struct):
@@ -624,7 +626,10 @@ def _decode(data: bytes | msgspec.Raw, kind: type[_T]) -> _T:
 
 
 def _number(text: str) -> Decimal:
-    return parse_decimal(text)
+    value = parse_decimal(text)
+    if not is_usable(value):
+        raise MessageError(f"no number that trades: {text:.40}")
+    return value
 
 
 def _side(side: str) -> TradeType:

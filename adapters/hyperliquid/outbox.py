@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from adapters.hyperliquid import actions
@@ -26,11 +27,12 @@ from adapters.hyperliquid.context import SECOND, Context
 from adapters.hyperliquid.limits import RequestKind
 from adapters.hyperliquid.nonces import NonceError
 from adapters.hyperliquid.reason_codes import MODIFY_REPLACEMENT_REFUSED, Outcome, Refusal
+from adapters.hyperliquid.symbols import UnknownCoin
 from domain.effects import SendAction
-from domain.enums import ClosingKind, OrderType, PositionAction, RequestState, Submission, TimeInForce
+from domain.enums import ClosingKind, OrderType, PositionAction, Submission, TimeInForce
 from domain.in_flight_order import InFlightOrder
 from domain.money import MONEY, ZERO
-from domain.updates import OrderUpdate, UpdateStatus
+from domain.updates import OrderDetails, OrderUpdate, UpdateStatus
 
 __all__ = ["Outbox"]
 
@@ -55,10 +57,13 @@ class _Amend:
 
 @dataclass(slots=True, frozen=True)
 class _Sent:
-    """An action that has left: its kind, the orders of its entries, and (account actions) what to do then."""
+    """An action that has left: its kind and nonce, and for each entry the order, its price and amount as
+    sent. `on_done` belongs to account actions."""
 
     kind: str
-    order_ids: tuple[str, ...]
+    nonce: int
+    order_ids: tuple[str, ...] = ()
+    terms: tuple[tuple[Decimal, Decimal], ...] = ()
     on_done: Callable[[Entry], None] | None = None
 
 
@@ -85,10 +90,17 @@ class Outbox:
 
     def cancel(self, order: InFlightOrder, reason_code: str) -> None:
         """Queue a cancel; a second one of the same order changes nothing."""
+        context = self._context
         if order.submission is Submission.NONE:
-            self._context.tracker.cancelled(order, "cancelled_before_sent")
-        else:
-            self._cancels.setdefault(order.id, reason_code)
+            context.tracker.cancelled(order, "cancelled_before_sent")
+            return
+        try:
+            context.symbols.by_coin(order.created.instrument)
+        except UnknownCoin as error:
+            # An order of a market that is not followed (another dex): the venue takes no names, only numbers.
+            context.alert("cancel_impossible", f"Order {order.id}: {error}", level="error", order=order.id)
+            return
+        self._cancels.setdefault(order.id, reason_code)
 
     def amend(self, order: InFlightOrder, price: Decimal, amount: Decimal) -> None:
         self._amends.append(_Amend(order.id, price, amount))
@@ -100,14 +112,31 @@ class Outbox:
     # -- sending -------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Send whatever may leave now, cancels first."""
+        """Send whatever may leave now, cancels first. While trading is halted no order does."""
         try:
             self._flush_cancels()
-            self._flush_amends()
             self._flush_account_actions()
-            self._flush_orders()
+            if not self._context.why_halted():
+                self._flush_amends()
+                self._flush_orders()
         except NonceError as error:
             self._context.halt(str(error))
+        why = self._context.why_halted()
+        if why:
+            self._give_up_waiting(why)
+
+    def _give_up_waiting(self, why: str) -> None:
+        """What has not left when trading halts never leaves: nobody expects it to any more later."""
+        tracker = self._context.tracker
+        while self._groups:
+            for order_id in self._groups.popleft():
+                order = tracker.get(order_id)
+                if order is not None and not order.is_done:
+                    tracker.refused(order, ClosingKind.FAILED, "not_sent_halted", why)
+        while self._amends:
+            order = tracker.get(self._amends.popleft().order_id)
+            if order is not None and not order.is_done:
+                tracker.observe(order, "amend_while_halted", why)
 
     def _admitted(self, kind: RequestKind, entries: int) -> bool:
         wait_ns = self._context.limits.admit_action(kind, entries, self._context.now_ns())
@@ -115,16 +144,14 @@ class Outbox:
             self._context.set_deadline(wait_ns, "flush")
         return not wait_ns
 
-    def _send(
-        self, sent: _Sent, action: dict[str, Any], nonce: int, expires_at_ms: int | None = None
-    ) -> None:
+    def _send(self, sent: _Sent, action: dict[str, Any], expires_at_ms: int | None = None) -> None:
         request_id = self._context.next_request_id()
         self._sent[request_id] = sent
         self._context.effect(
             SendAction(
                 request_id=request_id,
                 action=action,
-                nonce=nonce,
+                nonce=sent.nonce,
                 expires_at_ms=expires_at_ms,
                 acting_for=self._context.acting_for,
                 urgent=sent.kind == "cancel",
@@ -167,7 +194,7 @@ class Outbox:
                 entries.append((asset, order.venue_order_key))
             context.tracker.cancel_requested(order, nonce, reason_code)
         action = actions.cancel(entries) if with_oid else actions.cancel_by_cloid(entries)
-        self._send(_Sent("cancel", tuple(order.id for order, _ in group)), action, nonce)
+        self._send(_Sent("cancel", nonce, tuple(order.id for order, _ in group)), action)
 
     def _flush_amends(self) -> None:
         context = self._context
@@ -178,18 +205,17 @@ class Outbox:
                 self._amends.popleft()
                 continue
             leg_amount = MONEY.subtract(amend.amount, order.filled_amount)
-            if leg_amount <= ZERO:
+            why = self._why_not_amend(order, leg_amount)
+            if why:
                 self._amends.popleft()
-                context.tracker.observe(order, "amend_below_filled", "already executed more than that")
+                context.tracker.observe(order, *why)
                 continue
             if not self._admitted(RequestKind.ORDER, 1):
                 return
-            self._amends.popleft()
             nonce = context.nonces.next(context.now_ms)
+            self._amends.popleft()
             expires_at_ms = context.venue_now_ms + context.order_ttl_ms
-            target: int | str = order.venue_order_key
-            if order.exchange_order_id is not None:
-                target = int(order.exchange_order_id)
+            target = int(order.exchange_order_id or 0)
             entry = self._entry(order, amend.price, leg_amount)
             context.tracker.amend_requested(
                 order,
@@ -202,47 +228,64 @@ class Outbox:
             action = actions.batch_modify(
                 [(target, entry)], allow_trigger_or_taking=order.created.order_type.is_trigger
             )
-            self._send(_Sent("amend", (order.id,)), action, nonce, expires_at_ms)
+            sent = _Sent("amend", nonce, (order.id,), ((amend.price, leg_amount),))
+            self._send(sent, action, expires_at_ms)
+
+    @staticmethod
+    def _why_not_amend(order: InFlightOrder, leg_amount: Decimal) -> tuple[str, str] | None:
+        """Why an amend cannot leave: a code and a text; None when it can."""
+        if order.exchange_order_id is None:
+            return "amend_before_acknowledged", "the venue has not acknowledged the order yet"
+        if order.is_amending:
+            return "amend_while_amending", "an earlier amend is not settled yet"
+        if leg_amount <= ZERO:
+            return "amend_below_filled", "already executed that much"
+        return None
 
     def _flush_account_actions(self) -> None:
         while self._account_actions:
             if not self._admitted(RequestKind.ORDER, 1):
                 return
-            action, on_done = self._account_actions.popleft()
             nonce = self._context.nonces.next(self._context.now_ms)
-            self._send(_Sent("account", (), on_done), action, nonce)
+            action, on_done = self._account_actions.popleft()
+            self._send(_Sent("account", nonce, on_done=on_done), action)
 
     def _flush_orders(self) -> None:
-        context = self._context
         while self._groups and self._orders_under_way < UNDER_WAY_MAX:
-            groups, count = 0, 0
-            for group in self._groups:
-                if groups and count + len(group) > GATHERED_MAX:
+            self._groups[0] = self._waiting(self._groups[0])
+            groups, orders = 1, list(self._groups[0])
+            for group in islice(self._groups, 1, None):
+                if len(orders) + len(group) > GATHERED_MAX:
                     break
-                groups, count = groups + 1, count + len(group)
-            if not self._admitted(RequestKind.ORDER, count):
+                groups, orders = groups + 1, [*orders, *self._waiting(group)]
+            if orders and not self._send_orders(orders):
                 return
-            orders = []
             for _ in range(groups):
-                for order_id in self._groups.popleft():
-                    order = context.tracker.get(order_id)
-                    if order is not None and not order.is_done:
-                        orders.append(order)
-            if orders:
-                self._send_orders(orders)
+                self._groups.popleft()
 
-    def _send_orders(self, orders: list[InFlightOrder]) -> None:
+    def _waiting(self, group: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of a group that still are to be sent."""
+        orders = ((order_id, self._context.tracker.get(order_id)) for order_id in group)
+        return tuple(order_id for order_id, order in orders if order is not None and not order.is_done)
+
+    def _send_orders(self, order_ids: Sequence[str]) -> bool:
+        """Send orders in one action; False when the limits make them wait."""
         context = self._context
+        if not self._admitted(RequestKind.ORDER, len(order_ids)):
+            return False
         nonce = context.nonces.next(context.now_ms)
         expires_at_ms = context.venue_now_ms + context.order_ttl_ms
-        entries = []
-        for order in orders:
+        entries, terms = [], []
+        for order_id in order_ids:
+            order = context.tracker.get(order_id)
+            assert order is not None, "it was waiting a moment ago"
             entries.append(self._entry(order, order.price, order.leg_amount))
+            terms.append((order.price, order.leg_amount))
             context.tracker.submitted(order, nonce, expires_at_ms)
         self._orders_under_way += 1
-        self._send(
-            _Sent("place", tuple(order.id for order in orders)), actions.order(entries), nonce, expires_at_ms
-        )
+        sent = _Sent("place", nonce, tuple(order_ids), tuple(terms))
+        self._send(sent, actions.order(entries), expires_at_ms)
+        return True
 
     def _entry(self, order: InFlightOrder, price: Decimal, amount: Decimal) -> actions.Action:
         created = order.created
@@ -295,18 +338,23 @@ class Outbox:
         return sent
 
     def _apply(self, sent: _Sent, entries: list[Entry]) -> None:
-        for entry in entries:
-            self._heed(entry, len(sent.order_ids))
+        for entry in dict.fromkeys(entries):
+            self._heed(entry, entries.count(entry))
         if sent.on_done is not None:
             sent.on_done(entries[0])
-        apply = {"place": self._placed, "cancel": self._cancelled, "amend": self._amended}.get(sent.kind)
-        for order_id, entry in zip(sent.order_ids, entries, strict=True):
+        for index, order_id in enumerate(sent.order_ids):
             order = self._context.tracker.get(order_id)
-            if order is not None and apply is not None:
-                apply(order, entry)
+            if order is None:
+                continue
+            if sent.kind == "cancel":
+                self._cancelled(order, entries[index])
+            elif sent.kind == "place":
+                self._placed(order, entries[index], sent.terms[index])
+            else:
+                self._amended(order, entries[index], sent)
 
     def _heed(self, entry: Entry, count: int) -> None:
-        """What a refusal means beyond its order."""
+        """What a refusal means beyond its orders; `count` is how many of the action it is the answer to."""
         if not isinstance(entry, Refusal):
             return
         limits = self._context.limits
@@ -316,9 +364,9 @@ class Outbox:
             limits.address.used = max(limits.address.used, limits.address.cap)
             self._context.alert("address_budget_exhausted", entry.text)
         elif entry.code == "action_expired":
-            limits.address.charge_stale(1)
+            limits.address.charge_stale(count)
 
-    def _placed(self, order: InFlightOrder, entry: Entry) -> None:
+    def _placed(self, order: InFlightOrder, entry: Entry, terms: tuple[Decimal, Decimal]) -> None:
         tracker = self._context.tracker
         match entry:
             case Resting(exchange_order_id=oid):
@@ -326,7 +374,7 @@ class Outbox:
             case Dormant():
                 self._update(order, UpdateStatus.OPEN, None)
             case Executed(exchange_order_id=oid, total=total):
-                self._executed(order, oid, total, order.leg_amount)
+                self._executed(order, oid, total, terms)
             case Refusal(outcome=Outcome.NOT_PROOF, code=code, text=text):
                 tracker.submit_unknown(order, code, text)
                 self._look_into(order)
@@ -341,25 +389,44 @@ class Outbox:
                 tracker.submit_unknown(order, "unreadable_answer", "accepted, but not as an order")
                 self._look_into(order)
 
-    def _executed(self, order: InFlightOrder, oid: str, total: Decimal, asked: Decimal) -> None:
+    def _executed(
+        self, order: InFlightOrder, oid: str, total: Decimal, terms: tuple[Decimal, Decimal]
+    ) -> None:
         """The answer's figures are provisional: the fills book quantity; this only says whether it ended."""
-        self._update(order, UpdateStatus.OPEN, oid)
-        if total >= asked:
+        self._update(order, UpdateStatus.OPEN, oid, terms=terms)
+        if total >= terms[1]:
             self._update(order, UpdateStatus.FILLED, oid)
         elif order.is_immediate:
             self._update(order, UpdateStatus.EXPIRED, oid, "ioc_remainder")
 
     def _update(
-        self, order: InFlightOrder, status: UpdateStatus, oid: str | None, reason_code: str = ""
+        self,
+        order: InFlightOrder,
+        status: UpdateStatus,
+        oid: str | None,
+        reason_code: str = "",
+        *,
+        terms: tuple[Decimal, Decimal] | None = None,
     ) -> None:
-        if status is UpdateStatus.OPEN and order.is_done:
+        is_news = oid is not None and oid not in order.exchange_order_ids
+        if status is UpdateStatus.OPEN and order.is_done and not is_news:
             return  # the stream was faster than the answer: old news, not a contradiction
+        created = order.created
         self._context.take(
             OrderUpdate(
                 status=status,
                 exchange_order_id=oid,
                 venue_order_key=None if order.is_external else order.venue_order_key,
                 reason_code=reason_code,
+                details=None
+                if terms is None
+                else OrderDetails(
+                    trading_pair=created.trading_pair,
+                    instrument=created.instrument,
+                    trade_type=created.trade_type,
+                    price=terms[0],
+                    amount=terms[1],
+                ),
             )
         )
 
@@ -378,25 +445,27 @@ class Outbox:
             tracker.cancel_unknown(order, code, text)
             self._look_into(order)
 
-    def _amended(self, order: InFlightOrder, entry: Entry) -> None:
-        tracker = self._context.tracker
+    def _amended(self, order: InFlightOrder, entry: Entry, sent: _Sent) -> None:
+        tracker, nonce, terms = self._context.tracker, sent.nonce, sent.terms[0]
         match entry:
-            case Resting(exchange_order_id=oid):
-                tracker.amended(order, oid)
-            case Executed(exchange_order_id=oid, total=total):
-                asked = order.leg_amount if order.amend_leg_amount is None else order.amend_leg_amount
-                if order.amend is not RequestState.NONE:
-                    tracker.amended(order, oid)
-                self._executed(order, oid, total, asked)
+            case Resting(exchange_order_id=oid) | Executed(exchange_order_id=oid):
+                if order.is_amending and order.amend_nonce == nonce:
+                    tracker.amended(order, oid, nonce=nonce)
+                else:
+                    self._update(order, UpdateStatus.OPEN, oid, terms=terms)
+                if isinstance(entry, Executed):
+                    self._executed(order, oid, entry.total, terms)
             case Refusal(code=code, text=text, cause=cause):
-                tracker.amend_refused(order, code, text)
+                tracker.amend_refused(order, code, text, nonce=nonce)
                 if code == MODIFY_REPLACEMENT_REFUSED and not order.is_done:
                     tracker.cancelled(order, cause or code)
                 elif not order.is_done:
                     self._look_into(order)
             case Ambiguous(code=code, text=text):
-                tracker.amend_unknown(order, code, text)
+                tracker.amend_unknown(order, code, text, nonce=nonce)
                 self._look_into(order)
             case Accepted() | Dormant():
-                tracker.amend_unknown(order, "no_exchange_id", "accepted without a new exchange id")
+                tracker.amend_unknown(
+                    order, "no_exchange_id", "accepted without a new exchange id", nonce=nonce
+                )
                 self._look_into(order)

@@ -7,7 +7,7 @@ applied through the same door as the stream: booking is once per key, so overlap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import SECOND, Context
@@ -91,7 +91,7 @@ class Recovery:
         queries: Queries,
         fills: FillSearch,
         look_into: Callable[[InFlightOrder], None],
-        on_account_state: Callable[[AccountState], None],
+        on_account_state: Callable[[Sequence[AccountState]], None],
         finished: Callable[[], None],
     ) -> None:
         self._context = context
@@ -102,6 +102,7 @@ class Recovery:
         self._finished = finished
         self._generation = 0
         self._outstanding: dict[str, None] = {}
+        self._states: dict[str, AccountState] = {}
         self.dexes: tuple[str, ...] = ("",)
         self.fills_from_ms = 0
         self.funding_from_ms = 0
@@ -114,12 +115,16 @@ class Recovery:
         )
         self._outstanding["fills"] = None
         self._outstanding["funding"] = None
+        self._states = {}
+        for dex in self.dexes:
+            self._ask_state(self._generation, dex)
+        for dex in self.dexes:
+            self._ask_orders(self._generation, dex)
+        if self.fills_from_ms:
+            self._ask_history()
+
+    def _ask_history(self) -> None:
         generation = self._generation
-        # The account's state first: in a new ledger it is the opening balance that everything else builds on.
-        for dex in self.dexes:
-            self._ask_state(generation, dex)
-        for dex in self.dexes:
-            self._ask_orders(generation, dex)
         self._fills.search(self._from(self.fills_from_ms), lambda: self._done(generation, "fills"))
         self._ask_funding(generation, self._from(self.funding_from_ms))
 
@@ -257,5 +262,11 @@ class Recovery:
         if state is None:
             self._retry(generation, "state", dex, "")
             return
-        self._on_account_state(state)
+        self._states[dex] = state
+        if len(self._states) == len(self.dexes):
+            is_new = not self.fills_from_ms
+            self._on_account_state(list(self._states.values()))
+            if is_new:
+                # A new ledger begins with the account's state: there is no history before it to ask for.
+                self._ask_history()
         self._done(generation, f"state {dex}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, SECOND, Context
-from adapters.hyperliquid.messages import MessageError, UnknownStatus, read_venue_time
+from adapters.hyperliquid.messages import Kept, MessageError, read_venue_time
 from adapters.hyperliquid.queries import Queries
 from domain.enums import PositionAction, RequestState, Submission
 from domain.in_flight_order import InFlightOrder
@@ -35,8 +35,9 @@ class _Case:
 
     attempt: int = 0
     asking: bool = False
-    past_expiry: bool = False
-    cancel_retries: int = 0
+    waiting: bool = False
+    past_expiry_ms: int | None = None
+    """The expiry that the venue's own clock is known to have passed."""
     fill_searches: int = 0
 
 
@@ -55,6 +56,7 @@ class Resolver:
         self._search_fills = search_fills
         self._cancel = cancel
         self._cases: dict[str, _Case] = {}
+        self._cancel_retries: dict[str, int] = {}
 
     @property
     def open_cases(self) -> int:
@@ -77,11 +79,11 @@ class Resolver:
     def on_deadline(self, order_id: str) -> None:
         """Time to ask again."""
         order, case = self._context.tracker.get(order_id), self._cases.get(order_id)
-        if order is None or case is None:
-            self._cases.pop(order_id, None)
-        elif not self._is_open(order):
-            del self._cases[order_id]
-        elif not case.asking:
+        if order is None or case is None or not self._is_open(order):
+            self._forget(order_id)
+            return
+        case.waiting = False
+        if not case.asking:
             self._ask(order, case)
 
     @staticmethod
@@ -116,12 +118,27 @@ class Resolver:
         created_ms = order.created.recorded_at_ns // MS + self._context.venue_offset_ms
         return max(0, created_ms - OVERLAP_MS)
 
+    def _found(self, order_id: str) -> tuple[InFlightOrder, _Case] | None:
+        """The order and its case, when both still are; an answer to the case is no longer awaited."""
+        order, case = self._context.tracker.get(order_id), self._cases.get(order_id)
+        if order is None or case is None:
+            self._forget(order_id)
+            return None
+        case.asking = False
+        return order, case
+
+    def _forget(self, order_id: str) -> None:
+        self._cases.pop(order_id, None)
+        order = self._context.tracker.get(order_id)
+        if order is None or order.is_done:
+            self._cancel_retries.pop(order_id, None)
+
     def _on_status(self, order_id: str, body: bytes | None) -> None:
         context = self._context
-        order, case = context.tracker.get(order_id), self._cases.get(order_id)
-        if order is None or case is None:
+        found = self._found(order_id)
+        if found is None:
             return
-        case.asking = False
+        order, case = found
         if body is None:
             self._again(order, case)
             return
@@ -135,30 +152,83 @@ class Resolver:
             self._on_absent(order, case)
             return
         context.take(update)
-        if isinstance(update, OrderUpdate):
-            self._on_alive(order, case, update)
-        elif isinstance(update, UnknownStatus):
-            context.alert("unknown_status", f"order status {update.status!r}", order=order_id)
+        if isinstance(update, OrderUpdate) and not order.is_done:
+            self._retry_cancel(order, update)
+            if order.is_amending and update.exchange_order_id == order.exchange_order_id:
+                self._on_old_terms(order, case, update)
+                return
         self._settle(order, case)
 
-    def _on_alive(self, order: InFlightOrder, case: _Case, update: OrderUpdate) -> None:
-        """The order lives at the venue: what was asked of it meanwhile did not happen, or not yet."""
-        if update.status not in (UpdateStatus.OPEN, UpdateStatus.TRIGGERED) or order.is_done:
+    def _retry_cancel(self, order: InFlightOrder, update: OrderUpdate) -> None:
+        """The order lives at the venue although a cancel was sent: it did not arrive, or not yet."""
+        if update.status not in (UpdateStatus.OPEN, UpdateStatus.TRIGGERED):
             return
-        context = self._context
         missed = order.cancel is RequestState.REFUSED and order.cancel_reason == "order_not_found_or_done"
-        if order.cancel is RequestState.UNKNOWN or missed:
-            if case.cancel_retries < CANCEL_RETRIES_MAX:
-                case.cancel_retries += 1
-                self._cancel(order, "retry")
-            else:
-                context.alert("cancel_fails", "Cancels of this order do not take effect.", order=order.id)
-        if order.is_amending and update.exchange_order_id == order.exchange_order_id and self._expired(order):
-            context.tracker.amend_refused(order, "absence_proven", "the venue still works the old terms")
+        if order.cancel is not RequestState.UNKNOWN and not missed:
+            return
+        retries = self._cancel_retries.get(order.id, 0)
+        if retries < CANCEL_RETRIES_MAX:
+            self._cancel_retries[order.id] = retries + 1
+            self._cancel(order, "retry")
+        elif retries == CANCEL_RETRIES_MAX:
+            self._cancel_retries[order.id] = retries + 1
+            message = "The venue still has the order open after several cancels; cancel it again by hand."
+            self._context.alert("cancel_fails", message, level="error", order=order.id)
 
-    def _expired(self, order: InFlightOrder) -> bool:
-        expiry = order.expires_at_ms
-        return expiry is not None and self._context.venue_now_ms > expiry + EXPIRY_MARGIN_MS
+    # -- an amend without an answer ------------------------------------------------------------------------
+
+    def _on_old_terms(self, order: InFlightOrder, case: _Case, update: OrderUpdate) -> None:
+        """The venue tells of the leg that was to be replaced. Once the amend can no longer take effect, a
+        leg that lives proves that it was lost; one that ended leaves open whether another took its place."""
+        if not self._is_past_expiry(order, case):
+            self._ask_venue_time(order, case)
+        elif update.status in (UpdateStatus.OPEN, UpdateStatus.TRIGGERED):
+            self._amend_lost(order, "the venue still works the old terms")
+            self._settle(order, case)
+        else:
+            case.asking = True
+            order_id = order.id
+            self._search_fills(self._since_ms(order), lambda: self._on_new_leg_searched(order_id))
+
+    def _on_new_leg_searched(self, order_id: str) -> None:
+        found = self._found(order_id)
+        if found is None:
+            return
+        order, case = found
+        if not order.is_amending:
+            self._settle(order, case)
+            return
+        case.asking = True
+        dex, separator, _ = order.created.instrument.partition(":")
+        self._queries.ask(
+            info_requests.frontend_open_orders(self._context.account_address, dex if separator else ""),
+            lambda body: self._on_new_leg_listed(order_id, body),
+        )
+
+    def _on_new_leg_listed(self, order_id: str, body: bytes | None) -> None:
+        found = self._found(order_id)
+        if found is None:
+            return
+        order, case = found
+        try:
+            items = None if body is None else self._context.messages.read_open_orders(body)
+        except MessageError as error:
+            self._context.alert("unreadable_answer", f"frontendOpenOrders: {error}", order=order_id)
+            items = None
+        for item in items or ():
+            self._context.take(item)
+        if items is not None and not any(isinstance(item, Kept) for item in items):
+            self._amend_lost(order, "the old order has ended and no new one is open or has a fill")
+        self._settle(order, case)
+
+    def _amend_lost(self, order: InFlightOrder, why: str) -> None:
+        self._context.tracker.amend_refused(order, "absence_proven", why)
+
+    @staticmethod
+    def _is_past_expiry(order: InFlightOrder, case: _Case) -> bool:
+        return order.expires_at_ms is not None and case.past_expiry_ms == order.expires_at_ms
+
+    # -- an order the venue does not know ------------------------------------------------------------------
 
     def _on_absent(self, order: InFlightOrder, case: _Case) -> None:
         """The venue does not know it: proves nothing before the expiry and without a look at the fills."""
@@ -166,21 +236,24 @@ class Resolver:
         if order.submission is Submission.ACKNOWLEDGED or order.expires_at_ms is None:
             context.tracker.not_found(order)
             self._settle(order, case)
-            return
-        if case.past_expiry:
+        elif self._is_past_expiry(order, case):
             case.asking = True
             self._search_fills(self._since_ms(order), lambda: self._on_absence_checked(order_id))
-            return
-        context.tracker.not_found(order)
+        else:
+            context.tracker.not_found(order)
+            self._ask_venue_time(order, case)
+
+    def _ask_venue_time(self, order: InFlightOrder, case: _Case) -> None:
         case.asking = True
+        order_id = order.id
         self._queries.ask(info_requests.exchange_status(), lambda body: self._on_venue_time(order_id, body))
 
     def _on_venue_time(self, order_id: str, body: bytes | None) -> None:
         context = self._context
-        order, case = context.tracker.get(order_id), self._cases.get(order_id)
-        if order is None or case is None:
+        found = self._found(order_id)
+        if found is None:
             return
-        case.asking = False
+        order, case = found
         try:
             now_ms = None if body is None else read_venue_time(body)
         except MessageError as error:
@@ -188,51 +261,64 @@ class Resolver:
             now_ms = None
         if now_ms is not None:
             context.venue_offset_ms = now_ms - context.now_ms
-            assert order.expires_at_ms is not None, "only an order with an expiry gets here"
-            if now_ms > order.expires_at_ms + EXPIRY_MARGIN_MS:
+            expiry_ms = order.expires_at_ms
+            if expiry_ms is not None and now_ms > expiry_ms + EXPIRY_MARGIN_MS and self._is_open(order):
                 # The status was asked before this was known: once more, and then it counts.
-                case.past_expiry = True
+                case.past_expiry_ms = expiry_ms
                 self._ask(order, case)
                 return
         self._settle(order, case)
 
     def _on_absence_checked(self, order_id: str) -> None:
-        order, case = self._context.tracker.get(order_id), self._cases.get(order_id)
-        if order is None or case is None:
+        found = self._found(order_id)
+        if found is None:
             return
-        case.asking = False
+        order, case = found
         self._context.tracker.absent(
             order, "the venue does not know the order, its expiry has passed, and it has no fill"
         )
         self._settle(order, case)
 
+    # -- fills that are missing ----------------------------------------------------------------------------
+
     def _on_fills_searched(self, order_id: str) -> None:
-        order, case = self._context.tracker.get(order_id), self._cases.get(order_id)
-        if order is None or case is None:
+        found = self._found(order_id)
+        if found is None:
             return
-        case.asking = False
+        order, case = found
         if order.missing_fill_amount and case.fill_searches >= FILL_SEARCHES_MAX:
-            del self._cases[order_id]
-            if order.created.position_action is PositionAction.CLOSE and order.filled_amount:
-                # The venue shrinks a reduce-only order to the position, and calls that filled (sheet 4.7).
-                self._context.tracker.cancelled(order, "reduce_only_shrunk")
-                return
+            self._forget(order_id)
+            self._on_fills_not_found(order)
+            return
+        self._settle(order, case)
+
+    def _on_fills_not_found(self, order: InFlightOrder) -> None:
+        if order.filled_amount and order.is_immediate:
+            # The venue calls an immediate order filled also when it dropped a rest of it (sheet 5.3).
+            self._context.tracker.dropped_rest(order, "ioc_remainder")
+        elif order.filled_amount and order.created.position_action is PositionAction.CLOSE:
+            # The venue shrinks a reduce-only order to the position, and calls that filled (sheet 4.7).
+            self._context.tracker.dropped_rest(order, "reduce_only_shrunk")
+        else:
             self._context.alert(
                 "missing_fills",
                 f"The venue calls the order filled, but {order.missing_fill_amount} of it has no fill.",
                 level="error",
-                order=order_id,
+                order=order.id,
             )
-            return
-        self._settle(order, case)
+
+    # -- going on ------------------------------------------------------------------------------------------
 
     def _settle(self, order: InFlightOrder, case: _Case) -> None:
         if self._is_open(order):
             self._again(order, case)
         else:
-            self._cases.pop(order.id, None)
+            self._forget(order.id)
 
     def _again(self, order: InFlightOrder, case: _Case) -> None:
+        if case.waiting:
+            return
+        case.waiting = True
         delay_ns = min(FIRST_DELAY_NS << min(case.attempt, 16), LONGEST_DELAY_NS)
         case.attempt += 1
         self._context.set_deadline(delay_ns, "ask", order.id)

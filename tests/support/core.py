@@ -38,6 +38,8 @@ __all__ = [
     "ACCOUNT",
     "BOOKS_BEGIN_MS",
     "MASTER",
+    "META",
+    "START_MS",
     "START_NS",
     "TRADER",
     "CoreSession",
@@ -341,6 +343,11 @@ class CoreSession:
         self.books()
         assert self.connector.ready, self.connector.readiness
         return self
+
+    def use_up_weight(self) -> None:
+        """Nothing but cancels may leave for the next minute."""
+        window = self.connector._context.limits.window
+        window.charge(window.limit - window.used(self.now_ns), self.now_ns)
 
     def connect(self) -> None:
         self.step(StreamConnected(stream="market"))
