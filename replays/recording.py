@@ -35,6 +35,7 @@ from domain.inputs import (
 )
 
 __all__ = [
+    "EFFECTS_NOT_KNOWN",
     "FORMAT_VERSION",
     "NO_EFFECTS",
     "SESSION_SUFFIX",
@@ -75,6 +76,9 @@ AnyInput = (
 
 NO_EFFECTS = b""
 """The effects digest of an input without effects, as most are: it takes no room."""
+
+EFFECTS_NOT_KNOWN = b"?"
+"""In place of a digest where nobody knows which effects would be right: only the events are compared."""
 
 
 class SessionHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -25,7 +25,7 @@ from domain.outcome import Outcome
 from replays.cores import MakeCore
 from replays.cores import make_core as installed_core
 from replays.differences import EventDifference, event_differences
-from replays.recording import AnyInput, RecordedInput, SessionHeader, effects_digest
+from replays.recording import EFFECTS_NOT_KNOWN, AnyInput, RecordedInput, SessionHeader, effects_digest
 from replays.state import ReplayState, StateFollower
 
 __all__ = [
@@ -205,7 +205,7 @@ def _divergence(
     recorded: RecordedInput, outcome: Outcome, events: EncodedEvents, digest: bytes
 ) -> Divergence | None:
     differences = event_differences(recorded.events, events)
-    effects_differ = digest != recorded.effects_digest
+    effects_differ = digest != recorded.effects_digest and recorded.effects_digest != EFFECTS_NOT_KNOWN
     if recorded.failure:
         kind = DivergenceKind.DID_NOT_RAISE
     elif differences:

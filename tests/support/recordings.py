@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from replays.recording import RecordedInput, SessionHeader, effects_digest
 from replays.replaying import MemoryRecording
 from tests.support.core import CoreSession
 
-__all__ = ["header_of", "recorded", "recording_of"]
+__all__ = ["busy_session", "header_of", "recorded", "recording_of"]
 
 
 def header_of(session: CoreSession, **members: Any) -> SessionHeader:
@@ -45,3 +46,51 @@ def recorded(header: SessionHeader, inputs: Iterable[Input]) -> MemoryRecording:
         events = encode_events(change.event for change in outcome.changes)
         kept.append(RecordedInput(item, events, effects_digest(outcome.effects)))  # type: ignore[arg-type]
     return MemoryRecording(header, kept)
+
+
+def busy_session(inputs: int, *, seed: int = 1, quotes: int = 12) -> CoreSession:
+    """A core that trades at random for about so many inputs, mostly market data (`quotes` per order event).
+
+    Orders rest, fill in parts, are cancelled, are cancelled while they fill; some answers never come.
+    """
+    draw = random.Random(seed)
+    session = CoreSession(options={"weight_per_minute": 10**9}).ready()
+    resting: dict[str, tuple[int, int]] = {}
+    next_oid = next_tid = 10_000
+    while len(session.inputs) < inputs:
+        for _ in range(draw.randint(0, 2 * quotes)):
+            session.advance(draw.random() / 50)
+            mid = 43_210 + draw.randint(-40, 40)
+            session.best("BTC", f"{mid - 1}.0", f"{mid + 1}.0")
+        session.advance(draw.random() / 10)
+        what = draw.random()
+        if what < 0.4 or not resting:
+            next_oid += 1
+            order = session.buy("1", str(43_000 - draw.randint(0, 50)))
+            if draw.random() < 0.1:
+                session.fail(session.take_send(), sent=True)
+                session.answers["orderStatus"] = {"status": "unknownOid"}
+            else:
+                session.answer_orders({"resting": {"oid": next_oid}})
+                resting[order] = (next_oid, 10)
+            continue
+        order = draw.choice(sorted(resting))
+        oid, tenths = resting[order]
+        cloid = session.order(order).venue_order_key
+        ends = what > 0.75
+        if ends:
+            session.cancel(order)
+            session.answer_cancels("success")
+            del resting[order]
+        if not ends or draw.random() < 0.3:
+            part = draw.randint(1, tenths)
+            next_tid += 1
+            session.fill(oid, next_tid, f"{part / 10}", cloid=cloid, time_ms=session.now_ms)
+            if not ends:
+                resting[order] = (oid, tenths - part)
+                if part == tenths:
+                    del resting[order]
+                    session.status(oid, "filled", cloid=cloid, remaining="0.0", time_ms=session.now_ms)
+        if ends:
+            session.status(oid, "canceled", cloid=cloid, time_ms=session.now_ms)
+    return session
