@@ -173,7 +173,7 @@ class Shrinker:
             part=1,
             previous_sequence=0,
             previous_digest="",
-            derived_from=f"session {self.header.session_id}: {what}, shrunk from {self._inputs_before} inputs",
+            derived_from=f"session {self.header.session_id}, shrunk ({what})",
             note=note or self.header.note,
         )
         return MemoryRecording(header, inputs)
