@@ -24,6 +24,7 @@ RUNTIME := $(VENV)/runtime-$(KEY)
 TESTING := $(VENV)/testing-$(KEY)
 
 INSTALL := $(RUN) -m pip install --quiet --no-input --progress-bar off --constraint constraints.txt
+PYTEST := $(RUN) -m pytest -p no:cacheprovider -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help demo test check lint types bench soak clean
 
@@ -39,7 +40,7 @@ demo: $(RUNTIME)
 	@$(RUN) -m adapters.cli.main demo $(ARGS)
 
 test: $(TESTING)
-	@$(RUN) -m pytest -p no:cacheprovider -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: lint types test
 
@@ -54,7 +55,7 @@ bench: $(TESTING)
 	@$(RUN) -m tests.benchmarks.run $(ARGS)
 
 soak: $(TESTING)
-	@$(RUN) -m pytest -p no:cacheprovider -m soak $(ARGS)
+	@$(PYTEST) -m soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
