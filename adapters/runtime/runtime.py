@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import force_setattr
 
+from adapters.runtime.clock import SteadyClock
 from adapters.runtime.ports import CommittedSink, EventLog, InputRecorder, VenueGateway
 from domain.connector_base import ConnectorBase
 from domain.effects import Alert, Effect, LookUpOrder, SendAction
+from domain.errors import TradingHaltedError
 from domain.event_codec import encode_events
 from domain.events import LedgerEvent
 from domain.inputs import Input, LedgerStalled, OrderLookedUp, Stopping, TimerFired
@@ -38,9 +40,26 @@ BACKLOG_PAUSE_EVENTS = 50_000
 
 BACKLOG_PAUSE_S = 0.05
 
+_AFTER_COMMITS = (SendAction, LookUpOrder)
+"""Effects that wait for everything before them to be durable: what is sent never overtakes what announces it,
+and what is read back is complete."""
+
+WAITING_INPUTS_MAX = 200_000
+"""So many inputs may wait while the disk refuses. Beyond that the process ends: everything that is durable
+stays true, and the next start asks the venue for what was not recorded."""
+
+_TOO_MANY_WAIT = f"{WAITING_INPUTS_MAX} inputs wait because what they lead to cannot be recorded"
+
 
 class RuntimeFault(Exception):
-    """The process cannot go on: memory and ledger disagree, or the core failed on an input."""
+    """The process cannot go on: memory and ledger disagree, or the core failed on an input.
+
+    `of_ledger` tells the first from the second.
+    """
+
+    def __init__(self, message: str, *, of_ledger: bool = False) -> None:
+        super().__init__(message)
+        self.of_ledger = of_ledger
 
 
 class Durable(Protocol):
@@ -57,8 +76,8 @@ class LedgerRuntime:
     """One connector, one ledger, one loop.
 
     `on_committed` sinks hear durable events after the connector's own listeners did; `on_books` hears which
-    order books moved. `now_ns` is the clock inputs are stamped with (UTC). A `recorder` gets every input with
-    what it led to.
+    order books moved. `now_ns` is the clock inputs are stamped with (UTC; it must never stand still, since
+    the core's deadlines are set in its time). A `recorder` gets every input with what it led to.
     """
 
     def __init__(
@@ -66,7 +85,7 @@ class LedgerRuntime:
         connector: ConnectorBase,
         gateway: VenueGateway,
         *,
-        now_ns: Callable[[], int] = time.time_ns,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.connector = connector
         self.gateway = gateway
@@ -77,7 +96,7 @@ class LedgerRuntime:
         self.events_committed = 0
         self.last_position = 0
         self.last_change_ns = 0
-        self._now_ns = now_ns
+        self._now_ns = SteadyClock().now_ns if now_ns is None else now_ns
         self._ledger: EventLog | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: deque[Input] = deque()
@@ -89,6 +108,7 @@ class LedgerRuntime:
         self._fault: asyncio.Future[None] | None = None
         self._idle_waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._lookups: set[asyncio.Task[None]] = set()
+        self._ended_because = ""
         self._stalls: dict[str, str] = {}
         self._stalls_lock = threading.Lock()
 
@@ -99,7 +119,7 @@ class LedgerRuntime:
         self._loop = asyncio.get_running_loop()
         self._fault = self._loop.create_future()
         self._ledger = ledger
-        self.connector.attach(self.deliver)
+        self.connector.attach(self._command)
         await self.gateway.start(self.deliver)
         self.deliver(first)
 
@@ -109,21 +129,26 @@ class LedgerRuntime:
         await asyncio.shield(self._fault)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until a condition on the core holds (looked at after every turn); False after the timeout."""
+        """Wait until a condition on the core holds (looked at after every turn).
+
+        False after the timeout, or when the runtime fails before that.
+        """
         assert self._loop is not None, "the runtime was started"
         if condition():
             return True
+        if self._has_failed:
+            return False
         waiter: asyncio.Future[None] = self._loop.create_future()
         entry = (condition, waiter)
         self._idle_waiters.append(entry)
         try:
             await asyncio.wait_for(waiter, timeout_s)
-            return True
         except TimeoutError:
-            return condition()
+            pass
         finally:
             if entry in self._idle_waiters:
                 self._idle_waiters.remove(entry)
+        return condition()
 
     async def stop(self, *, cancel_open_orders: bool, timeout_s: float) -> bool:
         """End in order: no new orders, cancels out and answered, everything durable, sockets closed.
@@ -145,25 +170,53 @@ class LedgerRuntime:
         clean = await self.until(lambda: not self._inbox and not self._line, timeout_s) and clean
         if self._timer is not None:
             self._timer.cancel()
+        self._ended_because = self._ended_because or "the process has ended"
         return clean
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._fault is not None and self._fault.done()
 
     # -- inputs --------------------------------------------------------------------------------------------
 
     def deliver(self, item: Input) -> None:
         """Take an input. Any thread; returns at once."""
+        if len(self._inbox) >= WAITING_INPUTS_MAX:
+            self._refuse_input()
+            return
         self._inbox.append(item)
         if not self._wake_set:
             self._wake_set = True
             assert self._loop is not None, "the runtime was started"
             self._loop.call_soon_threadsafe(self._drain)
 
+    def _command(self, item: Input) -> None:
+        """Take a command. Any thread; raises `TradingHaltedError` where nobody would step it any more."""
+        if self._ended_because:
+            raise TradingHaltedError(self._ended_because)
+        if len(self._inbox) >= WAITING_INPUTS_MAX:
+            raise TradingHaltedError(_TOO_MANY_WAIT)
+        self.deliver(item)
+
+    def _refuse_input(self) -> None:
+        assert self._loop is not None, "the runtime was started"
+        if not self._has_failed:
+            self._loop.call_soon_threadsafe(self._fail, _TOO_MANY_WAIT, None)
+
     def _drain(self) -> None:
         """Step what is waiting, for one turn of the loop."""
-        assert self._ledger is not None
         # Cleared first: an input that arrives from here on sets it again and is not forgotten.
         self._wake_set = False
-        if self._fault is None or self._fault.done():
+        if self._fault is None or self._has_failed:
             return
+        try:
+            self._turn()
+        except Exception as error:
+            # Left to the loop it would be logged, and the rest of the turn forgotten.
+            self._fail("the runtime failed", error)
+
+    def _turn(self) -> None:
+        assert self._ledger is not None
         steps = 0
         while self._inbox and steps < STEPS_PER_TURN:
             if self._ledger.backlog > BACKLOG_PAUSE_EVENTS or (
@@ -173,7 +226,7 @@ class LedgerRuntime:
                 break
             steps += 1
             self._step(self._inbox.popleft())
-            if self._fault.done():
+            if self._has_failed:
                 return
         if self._inbox and not self._wake_set:
             self._again_in(0)
@@ -181,7 +234,10 @@ class LedgerRuntime:
             books = tuple(self._books_moved)
             self._books_moved.clear()
             for on_books in self.on_books:
-                on_books(books)
+                try:
+                    on_books(books)
+                except Exception as error:
+                    self._listener_failed(on_books, error)
         self._set_timer()
         self._look_at_waiters()
 
@@ -220,9 +276,9 @@ class LedgerRuntime:
             try:
                 self._ledger.enqueue(events, outcome)
             except Exception as error:
-                self._fail("the ledger does not take events", error)
-        elif self._line and any(isinstance(effect, SendAction) for effect in outcome.effects):
-            self._line.append(outcome)  # what is sent never overtakes what is still being recorded
+                self._fail("the ledger does not take events", error, of_ledger=True)
+        elif self._line and any(isinstance(effect, _AFTER_COMMITS) for effect in outcome.effects):
+            self._line.append(outcome)
         else:
             self._perform(outcome.effects)
 
@@ -240,7 +296,8 @@ class LedgerRuntime:
         """The ledger can never record these: memory and ledger disagree. Any thread."""
         assert self._loop is not None
         why = "; ".join(str(getattr(item, "error", item)) for item in batch)
-        self._loop.call_soon_threadsafe(self._fail, f"the ledger refuses events: {why}", None)
+        what = f"the ledger refuses events: {why}"
+        self._loop.call_soon_threadsafe(partial(self._fail, what, None, of_ledger=True))
 
     def stalled(self, error: BaseException) -> None:
         """The ledger cannot write for now: trading halts. Any thread."""
@@ -267,19 +324,26 @@ class LedgerRuntime:
             self.deliver(LedgerStalled(reason=next(iter(self._stalls.values()), "")))
 
     def _on_committed(self, batch: list[Durable]) -> None:
-        for durable in batch:
-            while self._line:
+        if self._has_failed:
+            return
+        try:
+            for durable in batch:
+                self._perform_unrecorded()
                 outcome = self._line.popleft()
-                is_this = outcome is durable.context
-                if is_this:
-                    self._announce(outcome, durable.positions)
+                if outcome is not durable.context:
+                    raise AssertionError("commits are confirmed in the order of their steps")
+                self._announce(outcome, durable.positions)
                 self._perform(outcome.effects)
-                if is_this:
-                    break
-        # Outcomes without events that stood behind the last commit.
+            self._perform_unrecorded()
+        except Exception as error:
+            self._fail("the runtime failed", error)
+            return
+        self._look_at_waiters()
+
+    def _perform_unrecorded(self) -> None:
+        """Carry out what had to wait for earlier commits and has no events of its own."""
         while self._line and not self._line[0].changes:
             self._perform(self._line.popleft().effects)
-        self._look_at_waiters()
 
     def _announce(self, outcome: Outcome, positions: Sequence[int]) -> None:
         news = [
@@ -331,7 +395,7 @@ class LedgerRuntime:
         try:
             events = await asyncio.to_thread(read)
         except Exception as error:
-            self._fail(f"the ledger cannot be read for {key}", error)
+            self._fail(f"the ledger cannot be read for {key}", error, of_ledger=True)
             return
         self.deliver(OrderLookedUp(key=key, events=encode_events(events)))
 
@@ -363,10 +427,14 @@ class LedgerRuntime:
                 waiter.set_result(None)
                 self._idle_waiters.remove(entry)
 
-    def _fail(self, what: str, error: Exception | None) -> None:
+    def _fail(self, what: str, error: Exception | None, *, of_ledger: bool = False) -> None:
         log.critical("%s; stopping", what, exc_info=error)
         if self._fault is not None and not self._fault.done():
-            fault = RuntimeFault(f"{what}: {error}" if error is not None else what)
+            fault = RuntimeFault(f"{what}: {error}" if error is not None else what, of_ledger=of_ledger)
             self._fault.set_exception(fault)
             # Retrieved here as well, so that a process that is already ending does not warn.
             self._fault.exception()
+            self._ended_because = f"the process has to stop: {fault}"
+        for _, waiter in self._idle_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
