@@ -23,7 +23,7 @@ from replays.recording import SessionHeader
 from replays.replaying import Divergence, MemoryRecording, NotFromTheStartError, Recording, Replay
 from replays.wanted import AsItIs, Expectations, SameDivergence, Wanted
 
-__all__ = ["NothingToShrinkError", "Shrinker", "Shrunk", "first_divergence"]
+__all__ = ["NothingToShrinkError", "Shrinker", "Shrunk", "UnsteadyError", "first_divergence"]
 
 OnProgress = Callable[[int, int], None]
 """Hears how many inputs are left and how many candidates were tried."""
@@ -31,6 +31,10 @@ OnProgress = Callable[[int, int], None]
 
 class NothingToShrinkError(LedgerError):
     """The whole recording does not show what is looked for."""
+
+
+class UnsteadyError(LedgerError):
+    """The same recording shows it at one time and not at another."""
 
 
 class Shrunk(msgspec.Struct, frozen=True):
@@ -86,6 +90,11 @@ class Shrinker:
             before = len(kept)
             kept = self._without(wanted, kept, [(at,) for at in kept], chunk=1)
         self._simplify_start(wanted, kept)
+        if self._showing(wanted, kept) is None:
+            raise UnsteadyError(
+                f"What is left does not show it when tried once more ({what}): it does not depend on the "
+                "recording alone, so that nothing can be concluded from leaving inputs out."
+            )
         right = expectations or (wanted if isinstance(wanted, SameDivergence) else AsItIs())
         return Shrunk(self._result(kept, right, what, note), self._inputs_before, self.tries)
 
@@ -162,6 +171,7 @@ class Shrinker:
             before, self._started = self._started, simpler(self._started or started)
             if self._showing(wanted, kept) != kept:
                 self._started = before
+        # What was found out so far was found out with other starts.
         self._tried.clear()
 
     # -- the result ----------------------------------------------------------------------------------------

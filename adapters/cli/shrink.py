@@ -20,7 +20,13 @@ from replays.properties import PROPERTIES, property_named
 from replays.replaying import Divergence, Replay
 from replays.reporting import headline, input_line
 from replays.session_file import write_session
-from replays.shrinking import NothingToShrinkError, Shrinker, Shrunk, first_divergence
+from replays.shrinking import (
+    NothingToShrinkError,
+    Shrinker,
+    Shrunk,
+    UnsteadyError,
+    first_divergence,
+)
 from replays.wanted import (
     AsItIs,
     CommandFails,
@@ -90,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
         write_session(output, small.header, small)
     except RecordingError as error:
         raise refused_recording(error) from None
-    except NothingToShrinkError as error:
+    except (NothingToShrinkError, UnsteadyError) as error:
         raise CommandError(str(error), ExitCode.CHECK_FAILED) from None
     except LedgerError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
@@ -129,7 +135,7 @@ def _shrink(shrinker: Shrinker, options: argparse.Namespace, divergence: Diverge
 
 def _text(shrunk: Shrunk, output: Path, after: Divergence | None) -> str:
     small = shrunk.recording
-    lines = [f"{output}: {len(small)} of {shrunk.inputs_before:,} inputs are left (after {shrunk.tries} tries)"]
+    lines = [f"{output}: {len(small)} of {shrunk.inputs_before:,} inputs left (after {shrunk.tries} tries)"]
     width = max(20, os.get_terminal_size().columns - 2) if sys.stdout.isatty() else 100
     for recorded in small:
         line = f"  {input_line(recorded.item)}"
