@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from decimal import Decimal
 
 from domain.connector_base import ConnectorBase, OrderRequest
@@ -93,7 +94,8 @@ class PerpetualDerivativeBase(ConnectorBase):
         return bool(held) and request.trade_type is closing_side and amount >= held.copy_abs()
 
     def _restore_positions(self, started: Started) -> None:
-        self.positions = {position.trading_pair: position for position in started.positions}
+        # Copied: positions change in place, and an input never does.
+        self.positions = {position.trading_pair: copy(position) for position in started.positions}
 
     def _after_changes(self, changes: list[Change]) -> None:
         for change in changes:

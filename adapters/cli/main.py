@@ -45,6 +45,10 @@ _COMMANDS = (
     _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
     _Commands("adapters.cli.run", {"run": "run the live connector process"}),
     _Commands("adapters.cli.replay", {"replay": "go through a recorded session again and compare"}),
+    _Commands("adapters.cli.sessions", {"session": "look into recordings, compare, cut and shrink them"}),
+    _Commands(
+        "adapters.cli.redact", {"redact": "write a recording without addresses and amounts, still replayable"}
+    ),
     _Commands(
         "adapters.cli.reading",
         {

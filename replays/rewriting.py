@@ -1,0 +1,228 @@
+"""Makes another recording out of one, and lets a fresh core tell what the changed inputs lead to.
+
+The recorded core and a new one go side by side. Request ids count what a core asked, so they are others once
+anything is left out: an answer is handed to the request of the new core that asks the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
+
+from domain.connector_base import ConnectorBase
+from domain.effects import Effect, LookUpOrder, Query, SendAction
+from domain.errors import LedgerError
+from domain.event_codec import encode_events
+from domain.inputs import Input, OrderLookedUp, RequestAnswered, RequestFailed, Started
+from domain.outcome import Outcome
+from replays.cores import REWRITERS_GROUP, MakeCore, installed
+from replays.recording import AnyInput, RecordedInput, SessionHeader, effects_digest
+from replays.replaying import NotFromTheStartError, Recording, compare, failure_text
+
+__all__ = ["Question", "Rewriter", "RewritingError", "Transform", "VenueRewriter", "installed_rewriter"]
+
+Question = tuple[str, tuple[str, ...]]
+"""What a request asks or asks for, and the names of the orders it concerns: the same in every run."""
+
+Scale = Callable[[Decimal], Decimal]
+
+_Item = TypeVar("_Item", bound=Input)
+
+
+class VenueRewriter(Protocol):
+    """What only a connector's own package knows of its venue's bytes.
+
+    Orders go by any of their names (client order id, the venue's key, exchange id). `answered` is the request
+    that an answer belongs to.
+    """
+
+    def question(self, request: SendAction | Query) -> Question:
+        """What the request asks; two with equal questions may be given each other's answer."""
+
+    def market_of(self, item: Input) -> str:
+        """What an input says, where that is public market data (such as `bbo BTC`); else empty."""
+
+    def without_orders(
+        self, item: _Item, answered: SendAction | Query | None, is_other: Callable[[str], bool]
+    ) -> _Item | None:
+        """A frame or an answer without what it says of other orders; None when nothing else is in it."""
+
+    def scaled(self, item: _Item, answered: SendAction | Query | None, scale: Scale) -> _Item:
+        """A frame or an answer with every amount and value of the account scaled; prices stay."""
+
+
+def installed_rewriter(venue: str) -> VenueRewriter:
+    """What takes a venue's bytes apart. Raises `CoreNotFoundError`."""
+    rewriter: VenueRewriter = installed(REWRITERS_GROUP, venue)()
+    return rewriter
+
+
+class RewritingError(LedgerError):
+    """The recording cannot be rewritten: this version does not repeat it, or cannot go on with the result."""
+
+
+class Transform(Protocol):
+    """What becomes of each input. `item` None leaves it out."""
+
+    def item(self, item: AnyInput, answered: SendAction | Query | None) -> AnyInput | None: ...
+
+    def question(self, question: Question) -> Question:
+        """How the new core asks what the recorded one asked."""
+
+    def lookup(self, key: str) -> str:
+        """How the new core looks up what the recorded one looked up."""
+
+
+class Rewriter:
+    """One pass through a recording. Iterate to get the inputs of the new one.
+
+    Raises `RewritingError` at the first input on which the recorded core does something else now, or when the
+    new one fails on an input; `NotFromTheStartError` when the recording does not begin with its session.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        header: SessionHeader,
+        make_core: MakeCore,
+        venue: VenueRewriter,
+        transform: Transform,
+        *,
+        until: int | None = None,
+    ) -> None:
+        self.inputs = 0
+        self.kept = 0
+        self.answers_without_request = 0
+        self._recording = recording
+        self._until = until
+        self._transform = transform
+        self._old = _Requests(make_core(recording.header), venue)
+        self._new = _Requests(make_core(header), venue)
+
+    @property
+    def requests_without_answer(self) -> int:
+        """What the new core asked and nothing in the new recording answers."""
+        return self._new.unanswered
+
+    def __iter__(self) -> Iterator[RecordedInput]:
+        for recorded in self._recording:
+            item = recorded.item
+            if self._until is not None and item.sequence > self._until:
+                return
+            if not self.inputs and not isinstance(item, Started):
+                raise NotFromTheStartError(self._recording.header.part, item.sequence)
+            self.inputs += 1
+            answered = self._old.answered(item)
+            self._repeat(recorded)
+            changed = self._transform.item(item, answered)
+            if changed is not None:
+                changed = self._addressed(changed, answered)
+            if changed is not None:
+                self.kept += 1
+                yield self._outcome(changed, recorded)
+
+    def _repeat(self, recorded: RecordedInput) -> None:
+        """Step the recorded core: what it asks is needed, and only a core that repeats it asks the same."""
+        sequence = recorded.item.sequence
+        try:
+            outcome = self._old.step(recorded.item)
+        except Exception as error:
+            if failure_text(error) == recorded.failure:
+                return
+            raise RewritingError(
+                f"The core fails on input {sequence} ({failure_text(error)}), and did not when it was "
+                "recorded: replay the recording to see where."
+            ) from error
+        if compare(recorded, outcome) is not None:
+            raise RewritingError(
+                f"This version does something else than recorded on input {sequence}. Rewrite the recording "
+                f"with the version that recorded it, or cut it before: --until {sequence - 1}."
+            )
+
+    def _addressed(self, item: AnyInput, answered: SendAction | Query | None) -> AnyInput | None:
+        """An answer with the id of the request that now asks for it."""
+        if isinstance(item, RequestAnswered | RequestFailed):
+            request_id = None
+            if answered is not None:
+                request_id = self._new.take(self._transform.question(self._old.question(answered)))
+            if request_id is None:
+                self.answers_without_request += 1
+                return None
+            return replace(item, request_id=request_id)
+        if isinstance(item, OrderLookedUp):
+            key = self._transform.lookup(item.key)
+            if not self._new.take_lookup(key):
+                self.answers_without_request += 1
+                return None
+            return replace(item, key=key)
+        return item
+
+    def _outcome(self, item: AnyInput, recorded: RecordedInput) -> RecordedInput:
+        try:
+            outcome = self._new.step(item)
+        except Exception as error:
+            failure = failure_text(error)
+            if recorded.failure:
+                return RecordedInput(item, failure=failure)
+            raise RewritingError(f"The core fails on the changed input {item.sequence}: {failure}") from error
+        events = encode_events([change.event for change in outcome.changes])
+        return RecordedInput(item, events, effects_digest(outcome.effects))
+
+
+class _Requests:
+    """A core and what it has asked without an answer so far."""
+
+    def __init__(self, core: ConnectorBase, venue: VenueRewriter) -> None:
+        self._core = core
+        self._venue = venue
+        self._asked: dict[int, SendAction | Query] = {}
+        self._by_question: dict[Question, deque[int]] = {}
+        self._lookups: Counter[str] = Counter()
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._asked) + self._lookups.total()
+
+    def question(self, request: SendAction | Query) -> Question:
+        return self._venue.question(request)
+
+    def step(self, item: AnyInput) -> Outcome:
+        outcome = self._core.step(item)
+        for effect in outcome.effects:
+            self._note(effect)
+        return outcome
+
+    def answered(self, item: AnyInput) -> SendAction | Query | None:
+        """The request that an answer with its own id belongs to, which is thereby answered."""
+        if not isinstance(item, RequestAnswered | RequestFailed):
+            return None
+        request = self._asked.pop(item.request_id, None)
+        if request is not None:
+            self._by_question[self.question(request)].remove(item.request_id)
+        return request
+
+    def take(self, question: Question) -> int | None:
+        """The oldest request that asks this, which is thereby answered."""
+        waiting = self._by_question.get(question)
+        if not waiting:
+            return None
+        request_id = waiting.popleft()
+        del self._asked[request_id]
+        return request_id
+
+    def take_lookup(self, key: str) -> bool:
+        if not self._lookups[key]:
+            return False
+        self._lookups[key] -= 1
+        return True
+
+    def _note(self, effect: Effect) -> None:
+        if isinstance(effect, SendAction | Query):
+            self._asked[effect.request_id] = effect
+            self._by_question.setdefault(self.question(effect), deque()).append(effect.request_id)
+        elif isinstance(effect, LookUpOrder):
+            self._lookups[effect.key] += 1
