@@ -136,6 +136,10 @@ class ClientOrderTracker:
         """Every order that is not done. Walks them all: for sweeps, not for events."""
         return iter(list(self._active.values()))
 
+    def incomplete_orders(self) -> list[InFlightOrder]:
+        """Orders in memory that the venue calls filled while fills are missing."""
+        return [order for order in self._done.values() if order.missing_fill_amount]
+
     @property
     def live_count(self) -> int:
         return len(self._active)
@@ -188,6 +192,7 @@ class ClientOrderTracker:
     def evict_done(self, now_ns: int) -> None:
         """Let go of orders that finished long enough ago. They stay in the ledger."""
         queue = self._done_queue
+        kept: list[tuple[int, str]] = []
         while queue and queue[0][0] + self.retention_ns <= now_ns:
             done_ns, client_order_id = queue.popleft()
             order = self._done.get(client_order_id)
@@ -195,7 +200,11 @@ class ClientOrderTracker:
                 continue
             if order.updated_at_ns > done_ns and order.updated_at_ns + self.retention_ns > now_ns:
                 # Something came for it since; it stays as long after that.
-                queue.append((order.updated_at_ns, client_order_id))
+                kept.append((order.updated_at_ns, client_order_id))
+                continue
+            if order.missing_fill_amount:
+                # Somebody is still looking for its fills.
+                kept.append((now_ns, client_order_id))
                 continue
             del self._done[client_order_id]
             if self._by_venue_key.get(order.venue_order_key) == client_order_id:
@@ -203,6 +212,7 @@ class ClientOrderTracker:
             for exchange_order_id in order.exchange_order_ids:
                 if self._by_exchange_id.get(exchange_order_id) == client_order_id:
                     del self._by_exchange_id[exchange_order_id]
+        queue.extend(kept)
 
     def _index(self, order: InFlightOrder) -> None:
         if not order.is_external:

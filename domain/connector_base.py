@@ -144,6 +144,7 @@ class ConnectorBase(ABC):
         self.sequence = 0
         self.halted_because = ""
         self.stopping = False
+        self._is_stalled = False
         self.alerts_raised = 0
         self.listener_errors = 0
         self._waiting_for: dict[str, None] = {"start": None}
@@ -567,7 +568,7 @@ class ConnectorBase(ABC):
         self._before_outcome()
         for key in self.tracker.take_lookups():
             self._effects.append(LookUpOrder(key=key))
-        if not self.halted_because.startswith(_STALLED):
+        if not self._is_stalled:
             # While events wait for the disk, an order that left memory could not be read back as it stands.
             self.tracker.evict_done(self.now_ns)
         changes = self.tracker.take_changes()
@@ -665,6 +666,7 @@ class ConnectorBase(ABC):
             )
 
     def _on_ledger_stalled(self, stalled: LedgerStalled) -> None:
+        self._is_stalled = bool(stalled.reason)
         if stalled.reason:
             if not self.halted_because or self.halted_because.startswith(_STALLED):
                 self.halt(f"{_STALLED}: {stalled.reason}")

@@ -367,6 +367,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         for order in self.tracker.live_orders():
             if order.outcome_unknown:
                 self._resolver.look_into(order)
+        for order in self.tracker.incomplete_orders():
+            self._resolver.look_into(order)
         self._set_deadline_once(self.options.sweep_ns, "sweep")
 
     # -- everything the venue says -------------------------------------------------------------------------

@@ -16,7 +16,9 @@ import msgspec
 
 from adapters.hyperliquid.connector import HyperliquidOptions, HyperliquidPerpetualConnector
 from adapters.storage.keys import lookup_keys
+from domain.connector_base import OrderRequest
 from domain.effects import Alert, ConnectStreams, Effect, LookUpOrder, Query, SendAction
+from domain.enums import TradeType
 from domain.event_codec import decode_event, encode_events
 from domain.events import LedgerEvent, OrderEvent
 from domain.in_flight_order import InFlightOrder, OrderView
@@ -344,10 +346,12 @@ class CoreSession:
         assert self.connector.ready, self.connector.readiness
         return self
 
-    def use_up_weight(self) -> None:
-        """Nothing but cancels may leave for the next minute."""
-        window = self.connector._context.limits.window
-        window.charge(window.limit - window.used(self.now_ns), self.now_ns)
+    def exhaust_budget(self) -> None:
+        """The venue says that the account has used up its actions: orders wait 10 s, cancels do not."""
+        self.buy()
+        self.answer_error(
+            "Too many cumulative requests sent (97460 > 97456) for cumulative volume traded $1."
+        )
 
     def connect(self) -> None:
         self.step(StreamConnected(stream="market"))
@@ -456,6 +460,22 @@ class CoreSession:
         client_order_id = self.connector.sell(pair, Decimal(amount), Decimal(price), **options)
         self.step_commands()
         return client_order_id
+
+    def place(self, *amounts: str, price: str = "43210") -> tuple[str, ...]:
+        """Several buy orders in one call."""
+        orders = self.connector.place(
+            [
+                OrderRequest(
+                    trading_pair="BTC-USD",
+                    trade_type=TradeType.BUY,
+                    amount=Decimal(amount),
+                    price=Decimal(price),
+                )
+                for amount in amounts
+            ]
+        )
+        self.step_commands()
+        return orders
 
     def open(self, oid: int = 1001, amount: str = "1", price: str = "43210", **options: Any) -> str:
         """A resting buy order that the venue has acknowledged."""

@@ -411,7 +411,7 @@ def test_a_positions_query_that_failed_is_not_taken_for_flat() -> None:
 
 def test_an_order_that_was_never_sent_fails_at_the_restart_and_is_not_placed_again() -> None:
     core = CoreSession().ready()
-    core.use_up_weight()
+    core.exhaust_budget()
     order = core.buy()
     assert core.state(order) == "pending_create"
     again = restarted(core).ready()
@@ -454,6 +454,22 @@ def test_an_order_that_filled_while_the_process_was_down_is_found_filled() -> No
     again.ready()
     assert again.state(order) == "filled"
     assert again.connector.position("BTC-USD").amount == 1
+
+
+def test_an_order_called_filled_before_the_restart_gets_its_missing_fill_searched() -> None:
+    core = CoreSession().ready()
+    order = core.open(1001)
+    core.fill(1001, 1, "0.4", time_ms=START_MS + 900)
+    core.status(1001, "filled", cloid=order, remaining="0.0")
+    core.fill(1002, 7, "1", time_ms=START_MS + 500_000)
+    core.answer(core.take_query("orderStatus"), order_status_answer(1002, "filled", remaining="0.0"))
+    again = restarted(
+        core, open_orders=(encode_events(core.stored[order]),), last_fill_time_ms=START_MS + 500_000
+    )
+    again.fills.append(fill_row(1001, 2, "0.6", cloid=order, time_ms=START_MS + 1_000))
+    again.now_ns += 600_000_000_000
+    again.ready()
+    assert again.order(order).missing_fill_amount == 0
 
 
 def test_an_order_cancelled_while_the_process_was_down_is_found_cancelled() -> None:
