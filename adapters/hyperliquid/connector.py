@@ -72,6 +72,9 @@ VENUE = "hyperliquid"
 MIN_NOTIONAL = Decimal(10)
 """Smallest order value in USDC (sheet 9.4)."""
 
+MARGIN_MAX = Decimal(10) ** 12
+"""Most USDC one margin change may move: its millionths still fit into what is signed."""
+
 RETRY_NS = 2 * SECOND
 CHAIN_CHECK_NS = SECOND
 MISSING_FILL_NS = 2 * SECOND
@@ -603,9 +606,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._outbox.account_action(action, on_done)
 
     def _on_update_margin(self, command: UpdateMargin) -> None:
-        what = f"Isolated margin {command.amount} of {command.trading_pair}"
+        amount = command.amount
+        what = f"Isolated margin {amount} of {command.trading_pair}"
+        if amount.copy_abs() > MARGIN_MAX:
+            self._alert("account_action_invalid", f"{what}: above {MARGIN_MAX}", level="error")
+            return
         asset = self.trading_rules[command.trading_pair].asset_id
-        self._account_action(what, lambda: actions.update_isolated_margin(asset=asset, amount=command.amount))
+        self._account_action(what, lambda: actions.update_isolated_margin(asset=asset, amount=amount))
 
     def _on_set_scheduled_cancel(self, command: SetScheduledCancel) -> None:
         what = f"Scheduled cancel at {command.at_ms}"
