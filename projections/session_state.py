@@ -13,10 +13,10 @@ from projections.views_file import connect_for_reading, translated
 
 __all__ = ["SessionState", "read_session_state"]
 
-RECENT_MS = 180_000
-"""How much of the booked past is remembered by key: more than recovery asks for again."""
-
 RECENT_ROWS = 20_000
+"""How many of the latest fills and funding payments are remembered by key: more than the venue hands out
+again (sheet 5.5: the last 10,000 fills), so that no snapshot of the past is booked twice."""
+
 _MISSING_FILLS_ROWS = 1_000
 
 
@@ -87,7 +87,5 @@ def read_session_state(views: Path, *, venue: str, account: str) -> SessionState
 
 
 def _recent(rows: list[tuple[str, int | None]]) -> tuple[tuple[str, ...], int]:
-    """The keys of the last minutes, oldest first, and the time of the latest."""
-    last = max((time or 0 for _, time in rows), default=0)
-    keys = [key for key, time in rows if (time or 0) >= last - RECENT_MS]
-    return tuple(reversed(keys)), last
+    """The keys, oldest first, and the latest time."""
+    return tuple(key for key, _ in reversed(rows)), max((time or 0 for _, time in rows), default=0)

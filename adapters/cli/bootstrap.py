@@ -16,7 +16,7 @@ from typing import Any
 from adapters.cli.config import Config
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
-from adapters.cli.restoring import read_started
+from adapters.cli.restoring import check_network, read_started
 from adapters.cli.secrets import Secret
 from adapters.hyperliquid.auth import HyperliquidAuth, PrivateKeyError
 from adapters.hyperliquid.connector import VENUE, HyperliquidOptions, HyperliquidPerpetualConnector
@@ -25,6 +25,7 @@ from adapters.hyperliquid.marketstream import HyperliquidMarketstreamAdapter
 from adapters.hyperliquid.networks import Network
 from adapters.hyperliquid.replaying import core_options
 from adapters.hyperliquid.zmq_market_feed import ZMQMarketFeed
+from adapters.runtime.clock import SteadyClock
 from adapters.runtime.runtime import LedgerRuntime
 from adapters.storage.errors import (
     DamagedLedgerError,
@@ -49,6 +50,12 @@ __all__ = ["LiveProcess"]
 log = logging.getLogger("orderledger.process")
 
 TICK_S = 0.25
+
+SLOW_CALL_S = 0.5
+"""A strategy that keeps the loop from its work for so long is told of: sockets and cancels wait meanwhile."""
+
+GIVE_UP_S = 2.0
+"""How long a start that failed may take to record what it has learned."""
 
 
 @dataclass(slots=True)
@@ -132,17 +139,20 @@ class LiveProcess:
         """Open everything, restore, connect. Returns once the connector is ready to trade."""
         session = secrets.randbits(SESSION_ID_BITS)
         connector = self._make_connector(session)
+        clock = SteadyClock()
         gateway = HyperliquidGateway(
             http_url=self._network.http_url,
             ws_url=self._network.ws_url,
             auth=self._auth,
             market_source=self._make_market_source(),
+            clock_ns=clock.now_ns,
         )
-        runtime = LedgerRuntime(connector, gateway)
+        runtime = LedgerRuntime(connector, gateway, now_ns=clock.now_ns)
         ledger = self._open_ledger(runtime)
         undo = contextlib.AsyncExitStack()
         undo.callback(ledger.close)
         try:
+            check_network(ledger, self.config.ledger.path, self.config.venue.network)
             views = ProjectionRunner(LedgerEventSource(ledger), Path(self.config.ledger.effective_views_path))
             views.start()
             undo.callback(views.stop)
@@ -163,8 +173,9 @@ class LiveProcess:
             if self.strategy is not None:
                 connector.add_listener(self.strategy)
                 runtime.on_books.append(self._on_books)
-            await runtime.start(ledger, started)
             undo.push_async_callback(gateway.stop)
+            await runtime.start(ledger, started)
+            undo.push_async_callback(runtime.stop, cancel_open_orders=False, timeout_s=GIVE_UP_S)
             log.info(
                 "session %s of account %s on %s: %d open orders restored at position %d",
                 connector.session_id,
@@ -207,17 +218,17 @@ class LiveProcess:
             task.cancel()
         await asyncio.gather(*parts.tasks, return_exceptions=True)
         shutdown = self.config.shutdown
-        try:
+        # Each of these is closed even if the one before it cannot be; last added, first closed.
+        async with contextlib.AsyncExitStack() as closing:
+            if parts.recorder is not None:
+                closing.push_async_callback(_close_recorder, parts.recorder)
+            closing.push_async_callback(asyncio.to_thread, parts.ledger.close)
+            closing.push_async_callback(asyncio.to_thread, parts.views.stop)
+            if parts.publisher is not None:
+                closing.callback(parts.publisher.close)
             return await parts.runtime.stop(
                 cancel_open_orders=shutdown.cancel_open_orders, timeout_s=shutdown.timeout_s
             )
-        finally:
-            if parts.publisher is not None:
-                parts.publisher.close()
-            await asyncio.to_thread(parts.views.stop)
-            await asyncio.to_thread(parts.ledger.close)
-            if parts.recorder is not None and not await asyncio.to_thread(parts.recorder.close):
-                log.error("the end of the recording %s could not be written", parts.recorder.path)
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -355,11 +366,16 @@ class LiveProcess:
 
     def _call_strategy(self, call: Callable[..., Any], *arguments: object) -> None:
         """A strategy that raises is logged and counted; it cannot stop the ledger."""
+        name = getattr(call, "__name__", call)
+        began = time.monotonic()
         try:
             call(*arguments)
         except Exception:
             self.strategy_errors += 1
-            log.exception("the strategy failed in %s", getattr(call, "__name__", call))
+            log.exception("the strategy failed in %s", name)
+        held_s = time.monotonic() - began
+        if held_s > SLOW_CALL_S:
+            log.warning("the strategy took %.1f s in %s; nothing else could happen meanwhile", held_s, name)
 
     def _on_books(self, pairs: tuple[str, ...]) -> None:
         if self._strategy_started and self.strategy is not None:
@@ -382,6 +398,11 @@ def _auth(key: Secret | None, *, is_mainnet: bool) -> HyperliquidAuth | None:
         return HyperliquidAuth(key.reveal(), is_mainnet=is_mainnet)
     except PrivateKeyError as error:
         raise CommandError(str(error), ExitCode.CONFIG) from None
+
+
+async def _close_recorder(recorder: SessionRecorder) -> None:
+    if not await asyncio.to_thread(recorder.close):
+        log.error("the end of the recording %s could not be written", recorder.path)
 
 
 def _log_committed(news: Sequence[Committed]) -> None:

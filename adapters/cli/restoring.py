@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
+from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.storage.ledger import OrderLedger
 from domain.account import account_id
 from domain.event_codec import encode_events
-from domain.events import AccountOpened
+from domain.events import EVENT_TYPES, AccountOpened, LedgerEvent
 from domain.inputs import Started
 from projections.session_state import read_session_state
 
-__all__ = ["read_started"]
+__all__ = ["check_network", "read_started"]
 
-_NONCE_SEARCH_ROWS = 2_000
+_SEARCH_ROWS = 2_000
+_WITH_NONCE = tuple(topic for topic, kind in EVENT_TYPES.items() if "nonce" in kind.__struct_fields__)
 
 
 def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, session_id: str) -> Started:
@@ -23,11 +26,12 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
     state = read_session_state(views, venue=venue, account=account)
     aggregate = account_id(venue, account)
     latest = ledger.recorder.select_events(aggregate, desc=True, limit=1)
+    opened = _opening(ledger, aggregate) if latest else None
     return Started(
         session_id=session_id,
         ledger_position=ledger.max_position,
         last_nonce=_last_nonce(ledger),
-        books_begin_ms=_books_begin_ms(ledger, aggregate) if latest else 0,
+        books_begin_ms=0 if opened is None else opened.exchange_time_ms or 0,
         account_version=latest[0].originator_version if latest else 0,
         open_orders=tuple(encode_events(ledger.events_of(key)) for key in state.unfinished_order_ids),
         positions=state.positions,
@@ -38,24 +42,42 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
     )
 
 
-def _books_begin_ms(ledger: OrderLedger, aggregate: str) -> int:
-    for _, event in ledger.read(topics=(AccountOpened.topic,)):
-        if event.originator_id == aggregate:
-            return event.exchange_time_ms or 0
-    return 0
+def check_network(ledger: OrderLedger, path: str, network: str) -> None:
+    """Refuse to go on with the books of another network: orders and positions would be asked for where they
+    never were. Raises `CommandError`."""
+    for _, event in ledger.read(topics=(AccountOpened.topic,), limit=1):
+        opened = cast(AccountOpened, event)
+        if opened.network != network:
+            raise CommandError(
+                f"The ledger {path} keeps the books of {opened.account} on {opened.network}, and "
+                f"venue.network is {network}. Name another file in ledger.path for {network}.",
+                ExitCode.CONFIG,
+            )
+
+
+def _opening(ledger: OrderLedger, aggregate: str) -> AccountOpened | None:
+    """The event with which the books of an account began; what it was told before that may stand first."""
+    version = 0
+    while events := ledger.recorder.select_events(aggregate, gt=version, limit=_SEARCH_ROWS):
+        for stored in events:
+            if stored.topic == AccountOpened.topic:
+                return cast(AccountOpened, ledger.mapper.to_domain_event(stored))
+        version = events[-1].originator_version
+    return None
 
 
 def _last_nonce(ledger: OrderLedger) -> int:
     """The latest nonce in the log. Nonces rise, so it stands in the last event that has one."""
     end = ledger.max_position
     while end > 0:
-        begin = max(0, end - _NONCE_SEARCH_ROWS)
-        nonces = [
-            int(nonce)
-            for _, event in ledger.read(begin, up_to=end)
-            if (nonce := getattr(event, "nonce", None)) is not None
-        ]
+        begin = max(0, end - _SEARCH_ROWS)
+        nonces = [_nonce(event) for _, event in ledger.read(begin, up_to=end, topics=_WITH_NONCE)]
         if nonces:
             return max(nonces)
         end = begin
     return 0
+
+
+def _nonce(event: LedgerEvent) -> int:
+    nonce: int = event.nonce  # type: ignore[attr-defined]
+    return nonce

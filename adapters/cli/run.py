@@ -20,6 +20,7 @@ from adapters.cli.secrets import load_signing_key
 from adapters.cli.strategy import configured_strategy
 from adapters.hyperliquid.networks import Network, NetworkError, network_named
 from adapters.runtime.runtime import RuntimeFault
+from domain.errors import LedgerError
 
 __all__ = ["network_of", "register", "run_loop"]
 
@@ -81,6 +82,14 @@ def _run(options: argparse.Namespace) -> int:
 
 async def _live(process: LiveProcess) -> int:
     """Start, go on until told to end or until it must, and end in order."""
+    try:
+        return await _start_and_run(process)
+    except RuntimeFault as fault:
+        code = ExitCode.LEDGER_DAMAGED if fault.of_ledger else ExitCode.CHECK_FAILED
+        raise CommandError(f"The process had to stop: {fault}", code) from None
+
+
+async def _start_and_run(process: LiveProcess) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -102,9 +111,14 @@ async def _live(process: LiveProcess) -> int:
     else:
         running.cancel()
     log.info("stopping")
-    settled = await process.stop()
-    if isinstance(fault, RuntimeFault):
-        raise CommandError(f"The process had to stop: {fault}", ExitCode.LEDGER_DAMAGED)
+    try:
+        settled = await process.stop()
+    except LedgerError as error:
+        if fault is None:
+            raise
+        log.error("%s", error)
+    if fault is not None:
+        raise fault
     unknown = [order for order in process.connector.tracker.live_orders() if order.outcome_unknown]
     if unknown:
         raise CommandError(
