@@ -31,8 +31,8 @@ class RecordedSession(Protocol):
 
 
 def core_options(options: HyperliquidOptions) -> dict[str, Any]:
-    """The options as plain data for a header: decimals as text, none left out."""
-    plain: dict[str, Any] = msgspec.to_builtins(options)
+    """The options as plain data for a header, as it comes back from one: decimals as text, none left out."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(options))
     return plain
 
 
