@@ -187,7 +187,8 @@ class ConnectorBase(ABC):
     def reserve_ids(self, client_order_ids: Iterable[str]) -> None:
         """Ids users chose in earlier sessions: they are refused for new orders."""
         for client_order_id in client_order_ids:
-            self._used_ids[hash(self._venue_order_key(client_order_id))] = self
+            key = self._venue_order_key(client_order_id)
+            self._used_ids[hash(key)] = self  # deterministic: read by `_claim` alone, outside the step
 
     @property
     def session_id(self) -> str:
@@ -277,7 +278,7 @@ class ConnectorBase(ABC):
                 orders.append(params)
         except BaseException:
             for key in claimed:
-                self._used_ids.pop(hash(key), None)
+                self._used_ids.pop(hash(key), None)  # deterministic: outside the step
             raise
         for params in orders:
             self._issued[params.client_order_id] = None
@@ -364,7 +365,8 @@ class ConnectorBase(ABC):
         # An id that ends in this session's random bits was made here; such ids are not all kept in memory.
         made_here = params.venue_order_key.endswith(self._session)
         known = client_order_id in self._issued or self.tracker.get(client_order_id) is not None
-        if made_here or known or self._used_ids.setdefault(hash(params.venue_order_key), token) is not token:
+        key = hash(params.venue_order_key)  # deterministic: outside the step; what is claimed is an input
+        if made_here or known or self._used_ids.setdefault(key, token) is not token:
             raise DuplicateOrderIdError(client_order_id)
 
     def _find_live(self, client_order_id: str) -> InFlightOrder | None:

@@ -43,7 +43,7 @@ class StreamDataSource(Protocol):
     def reconnect(self, reason: str) -> None:
         """Drop the connection and make a new one. Nothing happens while there is none to drop."""
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # deterministic: only the shell implements and awaits it
         """Disconnect for good. Nothing is delivered any more, `StreamLost` neither."""
 
 

@@ -70,7 +70,11 @@ class WeightWindow:
     __slots__ = ("_used", "_weights", "cancel_limit", "limit")
 
     def __init__(
-        self, *, weight_per_minute: int = WEIGHT_PER_MINUTE, share: float = 1.0, cancel_reserve: int = 100
+        self,
+        *,
+        weight_per_minute: int = WEIGHT_PER_MINUTE,
+        share: float = 1.0,  # deterministic: an option of the session; only its product's floor is used
+        cancel_reserve: int = 100,
     ) -> None:
         """Raises LimitError when the reserve leaves nothing for orders and reads."""
         if not 0 < share <= 1:

@@ -8,7 +8,7 @@ differ between mainnet and testnet. This module adds the third name, the trading
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from difflib import get_close_matches  # deterministic: pure, and only for the text of an error
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -175,7 +175,12 @@ class SymbolMap:
         by_name: dict[str, list[str]] = {}
         for pair, name in names.items():
             by_name.setdefault(name, []).append(pair)
-        similar = get_close_matches(wanted, by_name, n=_NEAR_MATCHES_MAX, cutoff=0.7)
+        similar = get_close_matches(
+            wanted,
+            by_name,
+            n=_NEAR_MATCHES_MAX,
+            cutoff=0.7,  # deterministic: compared with a ratio of two counts
+        )
         near = dict.fromkeys(same + [pair for name in similar for pair in by_name[name]])
         return tuple(near)[:_NEAR_MATCHES_MAX]
 
