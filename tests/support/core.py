@@ -20,7 +20,7 @@ from domain.connector_base import OrderRequest
 from domain.effects import Alert, ConnectStreams, Effect, LookUpOrder, Query, SendAction
 from domain.enums import TradeType
 from domain.event_codec import decode_event, encode_events
-from domain.events import LedgerEvent, OrderEvent
+from domain.events import AccountFillBooked, AccountFundingBooked, LedgerEvent, OrderFilled
 from domain.in_flight_order import InFlightOrder, OrderView
 from domain.inputs import (
     Input,
@@ -317,6 +317,37 @@ class CoreSession:
         while self.inbox:
             self.step(self.inbox.pop(0))
 
+    def restarted(self, **members: Any) -> CoreSession:
+        """A new session on this one's ledger, begun as the bootstrap would; what was under way is lost.
+
+        `members` replace those of its `Started` input.
+        """
+        old = self.connector
+        fills = [event.fill for event in self.events if isinstance(event, OrderFilled | AccountFillBooked)]
+        funding = [event for event in self.events if isinstance(event, AccountFundingBooked)]
+        unfinished = (*old.tracker.live_orders(), *old.tracker.incomplete_orders())
+        nonces = [getattr(event, "nonce", 0) for event in self.events]
+        started = Started(
+            **{
+                "session_id": "000000fedcba",
+                "ledger_position": len(self.events),
+                "last_nonce": max(nonces, default=0),
+                "books_begin_ms": old.books_begin_ms,
+                "account_version": old.account.version,
+                "open_orders": tuple(encode_events(self.stored[order.id]) for order in unfinished),
+                "positions": tuple(old.positions.values()),
+                "recent_fill_keys": tuple(fill.fill_key for fill in fills),
+                "recent_funding_keys": tuple(event.funding_key for event in funding),
+                "last_fill_time_ms": max((fill.exchange_time_ms for fill in fills), default=0),
+                "last_funding_time_ms": max((event.exchange_time_ms or 0 for event in funding), default=0),
+                **members,
+            }
+        )
+        again = CoreSession(started=started, ledger=self.stored, session_id=0xFEDCBA)
+        again.now_ns = self.now_ns + 60 * SECOND
+        again.fills = self.fills
+        return again
+
     # -- start-up ------------------------------------------------------------------------------------------
 
     def account_state(self) -> dict[str, Any]:
@@ -564,10 +595,6 @@ def facts_of(order: InFlightOrder) -> dict[str, Any]:
     """Every fact an order holds, and its derived state."""
     facts = {name: getattr(order, name) for name in InFlightOrder.__slots__}
     return facts | {"state": order.state, "view": order.view()}
-
-
-def order_events(events: Iterable[LedgerEvent]) -> list[OrderEvent]:
-    return [event for event in events if isinstance(event, OrderEvent)]
 
 
 def _answered(request_id: int, payload: object, *, status: int = 200) -> RequestAnswered:

@@ -17,7 +17,6 @@ from domain.events import (
     AccountPositionAsserted,
     OrderFilled,
 )
-from domain.inputs import Started
 from tests.support.core import (
     ACCOUNT,
     BOOKS_BEGIN_MS,
@@ -34,32 +33,6 @@ from tests.support.core import (
 
 def position(coin: str, size: str, entry: str | None = "40000.0", leverage: int = 10) -> dict[str, Any]:
     return {"coin": coin, "szi": size, "entryPx": entry, "leverage": {"type": "cross", "value": leverage}}
-
-
-def restarted(session: CoreSession, **members: Any) -> CoreSession:
-    """A new session on the ledger of another one, as the bootstrap would begin it."""
-    old = session.connector
-    fills = [event.fill for event in session.events if isinstance(event, OrderFilled)]
-    started = Started(
-        **{
-            "session_id": "000000fedcba",
-            "ledger_position": len(session.events),
-            "last_nonce": old._context.nonces.last,
-            "books_begin_ms": old.books_begin_ms,
-            "account_version": old.account.version,
-            "open_orders": tuple(
-                encode_events(session.stored[order.id]) for order in old.tracker.live_orders()
-            ),
-            "positions": tuple(old.positions.values()),
-            "recent_fill_keys": tuple(fill.fill_key for fill in fills),
-            "last_fill_time_ms": max((fill.exchange_time_ms for fill in fills), default=0),
-            **members,
-        }
-    )
-    again = CoreSession(started=started, ledger=session.stored, session_id=0xFEDCBA)
-    again.now_ns = session.now_ns + 60_000_000_000
-    again.fills = session.fills
-    return again
 
 
 # -- start-up ------------------------------------------------------------------------------------------------
@@ -414,7 +387,7 @@ def test_an_order_that_was_never_sent_fails_at_the_restart_and_is_not_placed_aga
     core.exhaust_budget()
     order = core.buy()
     assert core.state(order) == "pending_create"
-    again = restarted(core).ready()
+    again = core.restarted().ready()
     assert again.topics(order)[-1] == "order.failed"
     assert again.view(order).reason_code == "not_sent_restart"
     assert again.sends == []
@@ -424,7 +397,7 @@ def test_an_order_that_was_never_sent_fails_at_the_restart_and_is_not_placed_aga
 def test_a_submit_without_an_answer_is_unknown_after_a_restart_and_asked_about() -> None:
     core = CoreSession().ready()
     order = core.buy()
-    again = restarted(core)
+    again = core.restarted()
     again.answers["orderStatus"] = lambda body: order_status_answer(1001, "open", cloid=order)
     again.ready()
     assert again.topics(order)[-2:] == ["order.submit_unknown", "order.acknowledged"]
@@ -437,7 +410,7 @@ def test_an_open_order_is_open_after_a_restart_and_nothing_is_invented_about_it(
     core = CoreSession().ready()
     order = core.open(1001)
     core.fill(1001, 1, "0.4")
-    again = restarted(core)
+    again = core.restarted()
     again.open_orders = [open_order_row(1001, cloid=order, remaining="0.6")]
     again.ready()
     assert again.events == []
@@ -449,7 +422,7 @@ def test_an_order_that_filled_while_the_process_was_down_is_found_filled() -> No
     core = CoreSession().ready()
     order = core.open(1001)
     core.fill(1001, 1, "0.4")
-    again = restarted(core)
+    again = core.restarted()
     again.fills.append(fill_row(1001, 2, "0.6", time_ms=START_MS + 30_000))
     again.ready()
     assert again.state(order) == "filled"
@@ -463,8 +436,8 @@ def test_an_order_called_filled_before_the_restart_gets_its_missing_fill_searche
     core.status(1001, "filled", cloid=order, remaining="0.0")
     core.fill(1002, 7, "1", time_ms=START_MS + 500_000)
     core.answer(core.take_query("orderStatus"), order_status_answer(1002, "filled", remaining="0.0"))
-    again = restarted(
-        core, open_orders=(encode_events(core.stored[order]),), last_fill_time_ms=START_MS + 500_000
+    again = core.restarted(
+        open_orders=(encode_events(core.stored[order]),), last_fill_time_ms=START_MS + 500_000
     )
     again.fills.append(fill_row(1001, 2, "0.6", cloid=order, time_ms=START_MS + 1_000))
     again.now_ns += 600_000_000_000
@@ -475,7 +448,7 @@ def test_an_order_called_filled_before_the_restart_gets_its_missing_fill_searche
 def test_an_order_cancelled_while_the_process_was_down_is_found_cancelled() -> None:
     core = CoreSession().ready()
     order = core.open(1001)
-    again = restarted(core)
+    again = core.restarted()
     again.answers["orderStatus"] = lambda body: order_status_answer(1001, "marginCanceled", cloid=order)
     again.ready()
     assert (again.state(order), again.view(order).reason_code) == ("cancelled", "insufficient_margin")
@@ -485,7 +458,7 @@ def test_a_cancel_under_way_at_the_crash_is_sent_again_when_the_order_is_still_o
     core = CoreSession().ready()
     order = core.open(1001)
     core.cancel(order)
-    again = restarted(core)
+    again = core.restarted()
     again.open_orders = [open_order_row(1001, cloid=order)]
     again.answers["orderStatus"] = lambda body: order_status_answer(1001, "open", cloid=order)
     again.ready()
@@ -498,7 +471,7 @@ def test_an_amend_under_way_at_the_crash_is_settled_by_what_the_venue_shows() ->
     core = CoreSession().ready()
     order = core.open(1001)
     core.amend(order, "43000", "2")
-    again = restarted(core)
+    again = core.restarted()
     again.open_orders = [open_order_row(1002, cloid=order, price="43000.0", size="2.0")]
     again.answers["orderStatus"] = lambda body: order_status_answer(1002, "open", cloid=order)
     again.ready()
@@ -510,7 +483,7 @@ def test_an_order_placed_elsewhere_is_known_again_after_a_restart() -> None:
     core = CoreSession().ready()
     core.status(7, "open", cloid="0x" + "9" * 32)
     external = "external:hyperliquid:7"
-    again = restarted(core)
+    again = core.restarted()
     again.open_orders = [open_order_row(7, cloid="0x" + "9" * 32)]
     again.ready()
     assert again.events == []
@@ -526,7 +499,7 @@ def test_fills_of_orders_that_left_memory_long_ago_are_not_booked_again_after_a_
     core.show_fills([foreign])
     core.answer(core.take_query("orderStatus"), order_status_answer(7, "filled", size="0.5", remaining="0.0"))
     assert core.state("external:hyperliquid:7") == "filled"
-    again = restarted(core, recent_fill_keys=())
+    again = core.restarted(recent_fill_keys=())
     again.answers["orderStatus"] = lambda body: order_status_answer(
         7, "filled", size="0.5", remaining="0.0", cloid="0x" + "9" * 32
     )
@@ -550,8 +523,7 @@ def test_funding_of_an_earlier_session_is_booked_once() -> None:
     core = CoreSession().ready()
     core.frame("user", {"funding": funding})
     (booked,) = core.events_of(AccountFundingBooked)
-    again = restarted(
-        core,
+    again = core.restarted(
         recent_funding_keys=(booked.funding_key,),
         last_funding_time_ms=booked.exchange_time_ms,
     ).ready()
@@ -563,7 +535,7 @@ def test_a_nonce_is_never_used_twice_across_restarts() -> None:
     core = CoreSession().ready()
     core.buy()
     nonce = core.take_send().nonce
-    again = restarted(core)
+    again = core.restarted()
     again.now_ns = core.now_ns - 10_000_000_000
     again.answers["orderStatus"] = None
     again.ready()
