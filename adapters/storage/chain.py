@@ -31,6 +31,7 @@ GENESIS = bytes(32)
 _U64 = Struct(">Q").pack
 _U32 = Struct(">I").pack
 _BATCH = 2_000
+_SELECT = "SELECT position, originator_id, originator_version, topic, state, hash FROM stored_events"
 
 
 def _prefixed(text: bytes) -> bytes:
@@ -192,11 +193,14 @@ def _walk_positions(
 ) -> None:
     # Batches, not one long statement: a long read would keep the writer's log from being folded back.
     while walk.position < total:
-        rows = connection.execute(
-            "SELECT position, originator_id, originator_version, topic, state, hash FROM stored_events"
-            " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-            (walk.position, total, _BATCH),
-        ).fetchall()
+        try:
+            rows = connection.execute(
+                f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+                (walk.position, total, _BATCH),
+            ).fetchall()
+        except sqlite3.DatabaseError:
+            # Somewhere in the batch is what cannot be read: up to there, event by event.
+            rows = connection.execute(f"{_SELECT} WHERE position = ?", (walk.position + 1,)).fetchall()
         if not rows:
             raise _Bad(walk.position + 1, f"positions {walk.position + 1} to {total} are missing")
         for row in rows:

@@ -105,6 +105,7 @@ def heartbeat() -> str:
 
 
 PAGES: dict[str, tuple[Any, ...]] = {
+    "audit.md": (),
     "configuration.md": (settings,),
     "events.md": (envelope, fill, order_events, account_events),
     "simulator.md": (faults, control),

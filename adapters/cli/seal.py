@@ -1,0 +1,65 @@
+"""`orderledger seal`: note the head of a ledger's chain, to be kept where nobody can rewrite it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger, refusals_of_files
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.text_table import utc_time
+from adapters.storage.ledger_file import LedgerFile
+from adapters.storage.sealing import SealFileError, append_seal, check_seals, read_seals, seal_head
+
+__all__ = ["register"]
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "seal",
+        help="note the head of the chain, to prove later that nothing was changed",
+        description="Write the last position and its hash as one JSON line (ledger_id, position, hash, "
+        "sealed_at_ns: nanoseconds since 1970 UTC). Keep the seals where whoever can write the ledger "
+        "cannot: `orderledger verify --seal FILE` then notices even a chain that was rewritten as a whole.",
+    )
+    add_ledger_options(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="add the line to this file (default: print it). The seals in it must fit, or nothing is added",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    output: Path | None = options.output
+    with (
+        refusals_of_files(),
+        LedgerFile.open_for_reading(chosen_ledger(options).ledger) as file,
+    ):
+        try:
+            if output is not None and output.exists():
+                earlier = check_seals(file, read_seals(output))
+                if not earlier.ok:
+                    raise CommandError(
+                        f"{file.path} does not fit the seals in {output}: {earlier.reason}. "
+                        "Nothing was added.",
+                        ExitCode.LEDGER_DAMAGED,
+                    )
+            seal = seal_head(file)
+            if output is not None:
+                append_seal(output, seal)
+        except SealFileError as error:
+            raise CommandError(f"{error}.", ExitCode.USAGE) from None
+    if output is None:
+        sys.stdout.write(msgspec.json.encode(seal).decode() + "\n")
+    else:
+        sys.stdout.write(f"sealed position {seal.position} at {utc_time(seal.sealed_at_ns)} in {output}\n")
+    return ExitCode.OK

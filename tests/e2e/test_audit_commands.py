@@ -1,0 +1,281 @@
+"""`verify`, `seal`: what an auditor types, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from adapters.cli import progress_line
+from adapters.cli.main import main
+from adapters.storage.ledger import OrderLedger
+from domain.events import (
+    AccountFillBooked,
+    AccountPositionAsserted,
+    OrderCancelled,
+    OrderSubmitUnknown,
+)
+from domain.position import Position
+from projections import views_path_for
+from tests.unit.projections.logs import LogBuilder, a_fill
+from tests.unit.storage.tampering import tamper
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Run `orderledger …` in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("COLUMNS", "ORDERLEDGER__LEDGER__PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> Answer:
+        code = main(arguments)
+        written = capsys.readouterr()
+        return Answer(code, written.out, written.err)
+
+    return run
+
+
+@pytest.fixture
+def log() -> LogBuilder:
+    """An opening balance, an order half filled, one whose answer was lost, one cancelled, a liquidation."""
+    builder = LogBuilder()
+    builder.account(
+        AccountPositionAsserted,
+        trading_pair="BTC-USD",
+        amount=Decimal("0.5"),
+        entry_price=Decimal(42_000),
+        opening=True,
+    )
+    builder.open_order("half", "91490942", amount=Decimal("1.0"))
+    builder.filled("half", fill_key="1", exchange_order_id="91490942", amount=Decimal("0.4"))
+    builder.created("lost")
+    builder.submitted("lost")
+    builder.add(OrderSubmitUnknown, "lost", reason_code="timeout", reason="no answer within 5 s")
+    builder.open_order("gone", "91490955", trading_pair="ETH-USD")
+    builder.add(OrderCancelled, "gone", reason_code="requested")
+    builder.account(
+        AccountFillBooked, fill=a_fill(fill_key="2", trading_pair="ETH-USD", amount=Decimal("0.1"))
+    )
+    return builder
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, log: LogBuilder) -> Path:
+    path = tmp_path / "ledger.db"
+    with OrderLedger.open(path) as opened:
+        opened.append(log.events)
+    return path
+
+
+def checks(answer: Answer) -> dict[str, tuple[bool | None, str]]:
+    return {check["name"]: (check["ok"], check["detail"]) for check in answer.json["checks"]}
+
+
+# verify
+
+
+def test_an_intact_ledger_is_said_to_be(ask: Ask, ledger: Path) -> None:
+    ask("orders")
+    answer = ask("verify", "--json")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.json["ok"] is True
+    assert (answer.json["events"], answer.json["last_position"]) == (13, 13)
+    assert {name: ok for name, (ok, _) in checks(answer).items()} == dict.fromkeys(
+        ("events", "fold", "positions", "views"), True
+    )
+    assert checks(answer)["positions"][1].endswith("(markets: 2)")
+    text = ask("verify", "--ledger", str(ledger))
+    assert text.out.endswith("Intact.\n")
+    assert answer.json["head"] in text.out
+
+
+def test_views_that_are_absent_or_behind_are_said_and_no_fault(
+    ask: Ask, ledger: Path, log: LogBuilder
+) -> None:
+    absent = ask("verify", "--json")
+    assert (absent.code, checks(absent)["views"][0]) == (0, True)
+    assert "none yet" in checks(absent)["views"][1]
+    assert not views_path_for(ledger).exists(), "verify changes nothing"
+    ask("orders")
+    with OrderLedger.open(ledger) as opened:
+        opened.append([log.filled("half", fill_key="3", exchange_order_id="91490942")])
+    behind = ask("verify", "--json")
+    assert behind.code == 0
+    assert checks(behind)["views"] == (
+        True,
+        "equal to a rebuild at position 13, 1 events behind the ledger",
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "difference"),
+    [
+        (
+            "UPDATE orders SET filled_amount = '0.5' WHERE client_order_id = 'half'",
+            "orders, created_position 2: filled_amount is '0.5' and should be '0.4'",
+        ),
+        ("DELETE FROM fills WHERE position = 5", "fills: the row of position 5 is missing"),
+        (
+            "INSERT INTO parked VALUES (3, 'orders', 'half', 'nothing')",
+            "parked: the row of position 3, view orders should not be there",
+        ),
+        ("UPDATE progress SET log_hash = 'ff'", "made from another log"),
+        ("UPDATE progress SET ledger_id = 'ff'", "made from another ledger, ff"),
+        ("UPDATE progress SET position = 99", "they stand at position 99, the ledger ends at 13"),
+    ],
+)
+def test_views_that_were_changed_differ_and_the_ledger_is_intact(
+    ask: Ask, ledger: Path, statement: str, difference: str
+) -> None:
+    ask("orders")
+    with closing(sqlite3.connect(views_path_for(ledger), isolation_level=None)) as connection:
+        connection.execute(statement)
+    answer = ask("verify", "--json")
+    assert (answer.code, answer.json["first_bad_position"]) == (1, None)
+    assert difference in answer.json["reason"]
+    assert checks(answer)["events"][0] is True
+    assert "A check failed." in ask("verify").out
+
+
+@pytest.mark.usefixtures("ledger")
+def test_views_of_another_format_are_not_compared(ask: Ask, ledger: Path) -> None:
+    ask("orders")
+    with closing(sqlite3.connect(views_path_for(ledger), isolation_level=None)) as connection:
+        connection.execute("UPDATE progress SET event_vocabulary = 'older'")
+    answer = ask("verify", "--json")
+    assert answer.code == 0
+    assert "another version" in checks(answer)["views"][1]
+
+
+def test_a_file_that_is_no_views_file_is_a_failed_check(ask: Ask, ledger: Path) -> None:
+    views_path_for(ledger).write_text("a text that somebody put where the views go")
+    answer = ask("verify", "--json")
+    assert (answer.code, checks(answer)["views"][0]) == (1, False)
+    assert "not a views file" in answer.json["reason"]
+
+
+@pytest.mark.parametrize("position", [1, 5, 13])
+def test_a_changed_event_is_named_and_the_rest_not_looked_at(ask: Ask, ledger: Path, position: int) -> None:
+    tamper(ledger, f"UPDATE stored_events SET state = x'80' WHERE position = {position}")
+    answer = ask("verify", "--json")
+    assert (answer.code, answer.json["first_bad_position"]) == (6, position)
+    assert answer.json["events"] == position - 1
+    assert checks(answer)["fold"][0] is None
+    text = ask("verify")
+    assert text.code == 6
+    assert text.out.endswith(f"The ledger is damaged; first bad position: {position}.\n")
+
+
+def test_a_damaged_key_index_is_damage_that_blames_no_event(ask: Ask, ledger: Path) -> None:
+    tamper(ledger, "DELETE FROM order_keys WHERE key = 'oid:91490955'")
+    answer = ask("verify", "--json")
+    assert (answer.code, answer.json["first_bad_position"]) == (6, None)
+    assert "oid:91490955" in answer.json["reason"]
+
+
+def test_an_event_that_does_not_fold_is_named(ask: Ask, ledger: Path, log: LogBuilder) -> None:
+    with OrderLedger.open(ledger) as opened:
+        opened.append([log.filled("half", fill_key="1", exchange_order_id="91490942")])
+    answer = ask("verify", "--json")
+    assert (answer.code, answer.json["first_bad_position"]) == (6, 14)
+    assert "booked already" in answer.json["reason"]
+    assert checks(answer)["events"][0] is True
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_position_that_its_fills_do_not_add_up_to_is_named(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Position.apply_fill
+
+    def forgets_a_part(position: Position, price: Decimal, amount: Decimal, *rest: Any) -> Any:
+        return book(position, price, amount - Decimal("0.01"), *rest)
+
+    monkeypatch.setattr(Position, "apply_fill", forgets_a_part)
+    answer = ask("verify", "--json")
+    assert answer.code == 1
+    assert "in 2 markets" in answer.json["reason"]
+    assert "BTC-USD" in answer.json["reason"]
+    assert answer.json["reason"].endswith("0.89 folded, 0.9 by its fills")
+
+
+def test_what_is_no_ledger_is_not_verified(ask: Ask, tmp_path: Path) -> None:
+    assert ask("verify").code == 3
+    (tmp_path / "ledger.db").write_text("a text, long enough to be looked at, that is no ledger")
+    assert ask("verify").code == 6
+
+
+@pytest.mark.usefixtures("ledger")
+def test_progress_is_shown_on_a_terminal(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask("verify").err == ""
+    monkeypatch.setattr(progress_line, "_SAY_AFTER_S", -1.0)
+    monkeypatch.setattr(progress_line, "_SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shown = ask("verify").err
+    assert "checking the chain: 13 of 13 events (100 %)" in shown
+    assert "building the views again: 13 of 13 events" in shown
+    assert shown.endswith("\r\x1b[K")
+
+
+# seal
+
+
+def test_seals_are_json_lines_that_verify_takes(ask: Ask, ledger: Path, log: LogBuilder) -> None:
+    printed = ask("seal")
+    assert (printed.code, printed.json["position"]) == (0, 13)
+    assert ask("seal", "-o", "seals.jsonl").code == 0
+    with OrderLedger.open(ledger) as opened:
+        opened.append([log.filled("half", fill_key="3", exchange_order_id="91490942")])
+    assert "sealed position 14" in ask("seal", "-o", "seals.jsonl").out
+    answer = ask("verify", "--seal", "seals.jsonl", "--json")
+    assert answer.code == 0
+    assert checks(answer)["seals"] == (True, "seals that fit: 2, the last at position 14")
+
+
+def test_a_ledger_that_does_not_fit_its_seals_is_damaged_and_not_sealed_again(
+    ask: Ask, ledger: Path, tmp_path: Path
+) -> None:
+    ask("seal", "-o", "seals.jsonl")
+    ledger.unlink()
+    other = LogBuilder()
+    other.open_order("another", "1")
+    with OrderLedger.open(ledger) as opened:
+        opened.append(other.events)
+    answer = ask("verify", "--seal", "seals.jsonl", "--json")
+    assert (answer.code, checks(answer)["seals"][0]) == (6, False)
+    before = (tmp_path / "seals.jsonl").read_bytes()
+    refused = ask("seal", "-o", "seals.jsonl")
+    assert (refused.code, (tmp_path / "seals.jsonl").read_bytes()) == (6, before)
+    assert "Nothing was added" in refused.err
+
+
+@pytest.mark.usefixtures("ledger")
+def test_files_that_hold_no_seals_are_refused(ask: Ask, tmp_path: Path) -> None:
+    assert ask("verify", "--seal", "nothing.jsonl").code == 3
+    (tmp_path / "empty.jsonl").write_text("")
+    assert ask("verify", "--seal", "empty.jsonl").code == 2
+    (tmp_path / "text.jsonl").write_text("no seal\n")
+    assert ask("verify", "--seal", "text.jsonl").code == 2
+    assert ask("seal", "-o", "text.jsonl").code == 2
+    assert ask("seal", "-o", "no/such/place.jsonl").code == 2
