@@ -53,6 +53,7 @@ class _Answer(msgspec.Struct):
     response: Any = None
 
 
+_OID_MAX = 2**63 - 1
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
@@ -109,7 +110,7 @@ def _entry(row: object) -> Entry:
 
 
 def _is_oid(number: int) -> bool:
-    return number is not True and number is not False and number >= 0
+    return number is not True and number is not False and 0 <= number <= _OID_MAX
 
 
 def _text(body: bytes) -> str:

@@ -163,7 +163,7 @@ class _OrderRow(msgspec.Struct, rename="camel"):
     sz: str
     oid: _Oid
     orig_sz: str | None = None
-    timestamp: int | None = None
+    timestamp: _TimeMs | None = None
     cloid: str | None = None
     reduce_only: bool | None = None
     order_type: str | None = None
@@ -175,7 +175,7 @@ class _OrderRow(msgspec.Struct, rename="camel"):
 class _OrderUpdateRow(msgspec.Struct, rename="camel"):
     order: _OrderRow
     status: str
-    status_timestamp: int | None = None
+    status_timestamp: _TimeMs | None = None
 
 
 class _FillRow(msgspec.Struct, rename="camel"):
@@ -221,7 +221,7 @@ class _Fills(msgspec.Struct):
 
 
 class _TransferRecord(msgspec.Struct):
-    time: int
+    time: _TimeMs
     delta: dict[str, Any]
     hash: str | None = None
 
@@ -250,13 +250,13 @@ class _Level(msgspec.Struct):
 
 class _Book(msgspec.Struct):
     coin: str
-    time: int
+    time: _TimeMs
     levels: tuple[list[_Level], list[_Level]]
 
 
 class _Best(msgspec.Struct):
     coin: str
-    time: int
+    time: _TimeMs
     bbo: tuple[_Level | None, _Level | None]
 
 
@@ -273,7 +273,7 @@ class _AssetContext(msgspec.Struct):
 
 class _Leverage(msgspec.Struct):
     type: str
-    value: int
+    value: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 
 class _PositionRow(msgspec.Struct, rename="camel"):
@@ -294,7 +294,7 @@ class _MarginSummary(msgspec.Struct, rename="camel"):
 class _ClearinghouseState(msgspec.Struct, rename="camel"):
     asset_positions: list[msgspec.Raw]
     margin_summary: _MarginSummary
-    time: int = 0
+    time: _TimeMs = 0
 
 
 class _OrderStatusAnswer(msgspec.Struct):
@@ -303,7 +303,7 @@ class _OrderStatusAnswer(msgspec.Struct):
 
 
 class _ExchangeStatus(msgspec.Struct):
-    time: int
+    time: _TimeMs
 
 
 class _Role(msgspec.Struct):
@@ -626,7 +626,10 @@ def _decode(data: bytes | msgspec.Raw, kind: type[_T]) -> _T:
 
 
 def _number(text: str) -> Decimal:
-    value = parse_decimal(text)
+    try:
+        value = parse_decimal(text)
+    except ValueError as error:
+        raise MessageError(str(error)) from None
     if not is_usable(value):
         raise MessageError(f"no number that trades: {text:.40}")
     return value
