@@ -13,6 +13,8 @@ from projections.errors import (
     NotViewsError,
     OrderNotInViewsError,
     OtherLedgerError,
+    PositionNotInViewsError,
+    TimeBeforeLedgerError,
     ViewsBusyError,
     ViewsError,
     ViewsMissingError,
@@ -25,14 +27,16 @@ from projections.event_source import (
     PositionedEvent,
     UnreadableEvent,
 )
-from projections.queries import (
+from projections.filters import Filter
+from projections.queries import Views
+from projections.rows import (
     FillRow,
+    FundingRow,
     OrderHistory,
     OrderRow,
     ParkedRow,
     PositionRow,
     TimelineRow,
-    Views,
 )
 from projections.runner import ProjectionRunner
 from projections.views_file import views_path_for
@@ -43,6 +47,8 @@ __all__ = [
     "EventSource",
     "EventSubscription",
     "FillRow",
+    "Filter",
+    "FundingRow",
     "NewerViewsError",
     "NotViewsError",
     "OnProgress",
@@ -52,9 +58,11 @@ __all__ = [
     "OrderRow",
     "OtherLedgerError",
     "ParkedRow",
+    "PositionNotInViewsError",
     "PositionRow",
     "PositionedEvent",
     "ProjectionRunner",
+    "TimeBeforeLedgerError",
     "TimelineRow",
     "UnreadableEvent",
     "Views",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from domain.errors import LedgerError
@@ -13,6 +14,8 @@ __all__ = [
     "NotViewsError",
     "OrderNotInViewsError",
     "OtherLedgerError",
+    "PositionNotInViewsError",
+    "TimeBeforeLedgerError",
     "UnfoldableEventError",
     "ViewsBusyError",
     "ViewsError",
@@ -103,6 +106,28 @@ class UnfoldableEventError(ViewsError):
         return cls(f"{type(error).__name__}: {error}")
 
 
+class PositionNotInViewsError(ViewsError, LookupError):
+    """The log has no such position, or the views have not reached it."""
+
+    def __init__(self, position: int, end: int) -> None:
+        reached = f"the views stand at {end}" if end else "there is no event yet"
+        super().__init__(f"There is no position {position} to look at: positions begin at 1, and {reached}.")
+        self.position = position
+        self.end = end
+
+
+class TimeBeforeLedgerError(ViewsError, LookupError):
+    """Nothing had been recorded by then. `began_ns` is when the first event was; None if it says nothing."""
+
+    def __init__(self, time_ns: int, began_ns: int | None) -> None:
+        super().__init__(
+            f"The ledger holds nothing from before {_utc(time_ns)}"
+            + (f": it began at {_utc(began_ns)}." if began_ns is not None else ".")
+        )
+        self.time_ns = time_ns
+        self.began_ns = began_ns
+
+
 class OrderNotInViewsError(ViewsError, LookupError):
     """No order has this client id, exchange id, or prefix of either."""
 
@@ -120,3 +145,8 @@ class AmbiguousOrderError(ViewsError, LookupError):
         self.key = key
         self.candidates = candidates
         self.more = more
+
+
+def _utc(ns: int) -> str:
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

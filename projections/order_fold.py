@@ -13,6 +13,7 @@ from typing import Any
 from domain.events import LedgerEvent, OrderCreated, OrderEvent
 from domain.in_flight_order import InFlightOrder
 from projections.errors import UnfoldableEventError
+from projections.spans import span_node
 from projections.texts import fees_text, number_text, optional_text
 
 __all__ = ["DONE_ORDERS_KEPT", "EventsOf", "OrderFold", "Row", "order_row"]
@@ -201,6 +202,7 @@ def order_row(order: InFlightOrder, created_position: int, last_position: int) -
         order.updated_at_ns,
         order.version,
         last_position,
+        span_node(created_position, last_position),
     )
 
 

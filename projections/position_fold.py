@@ -18,7 +18,7 @@ from domain.fees import Fees
 from domain.position import Position
 from projections.errors import UnfoldableEventError
 from projections.order_fold import Row
-from projections.tables import POSITIONS
+from projections.tables import CHECKPOINT_EVERY, POSITIONS
 from projections.texts import fees_from_text, fees_text, number_text, optional_decimal, optional_text
 
 __all__ = ["PositionFold", "moved_market", "position_from_row", "position_row"]
@@ -48,6 +48,7 @@ class PositionFold:
                 position_from_row(row), named["last_position"], named["updated_at_ns"]
             )
         self._changed: dict[MarketKey, _Folded] = {}
+        self._checkpoints: list[Row] = []
 
     def apply(self, position: int, event: LedgerEvent) -> None:
         """Fold in an event that `moved_market` names a market for.
@@ -65,6 +66,8 @@ class PositionFold:
             raise UnfoldableEventError.of(error) from error
         if folded is None:
             folded = self._folded[key] = _Folded(changed)
+        elif folded.last_position // CHECKPOINT_EVERY != position // CHECKPOINT_EVERY:
+            self._checkpoints.append(_row_of(key, folded))
         folded.position = changed
         folded.last_position = position
         folded.updated_at_ns = event.recorded_at_ns
@@ -72,11 +75,14 @@ class PositionFold:
 
     def take_rows(self) -> list[Row]:
         """Rows for `positions` of what changed since the last call."""
-        rows = [
-            position_row(venue, account, folded.position, folded.updated_at_ns, folded.last_position)
-            for (venue, account, _), folded in self._changed.items()
-        ]
+        rows = [_row_of(key, folded) for key, folded in self._changed.items()]
         self._changed = {}
+        return rows
+
+    def take_checkpoints(self) -> list[Row]:
+        """Rows for `position_checkpoints`: those that the first event of a stretch replaced, since the last
+        call."""
+        rows, self._checkpoints = self._checkpoints, []
         return rows
 
 
@@ -122,6 +128,11 @@ _CHANGE: dict[type[LedgerEvent], Callable[..., None]] = {
     AccountLeverageChanged: _leverage,
     AccountPositionAsserted: _opening,
 }
+
+
+def _row_of(key: MarketKey, folded: _Folded) -> Row:
+    venue, account, _ = key
+    return position_row(venue, account, folded.position, folded.updated_at_ns, folded.last_position)
 
 
 def position_row(venue: str, account: str, position: Position, updated_at_ns: int, last_position: int) -> Row:

@@ -6,30 +6,49 @@ from the same moment are asked within `with views.frozen():`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
+from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, Unpack
 
-import msgspec
-
-from domain.enums import (
-    Liquidity,
-    OrderState,
-    OrderType,
-    PositionAction,
-    Source,
-    TimeInForce,
-    TradeType,
+from projections.as_of import Past, position_at, recorded_at
+from projections.errors import (
+    AmbiguousOrderError,
+    OrderNotInViewsError,
+    OtherLedgerError,
+    PositionNotInViewsError,
 )
-from projections.errors import AmbiguousOrderError, OrderNotInViewsError
-from projections.tables import FILLS, ORDER_TIMELINE, ORDERS, PARKED, POSITIONS, Table
+from projections.event_source import EventSource
+from projections.filters import (
+    Condition,
+    Filter,
+    fill_conditions,
+    funding_conditions,
+    order_conditions,
+    order_matches,
+    position_matches,
+    timeline_conditions,
+)
+from projections.rows import (
+    TABLE_OF,
+    FillRow,
+    FundingRow,
+    OrderHistory,
+    OrderRow,
+    ParkedRow,
+    PositionRow,
+    Row,
+    TimelineRow,
+    columns_of,
+    typed_row,
+)
 from projections.views_file import connect_for_reading, read_progress, translated
 
 __all__ = [
     "FillRow",
+    "FundingRow",
     "OrderHistory",
     "OrderRow",
     "ParkedRow",
@@ -42,154 +61,6 @@ _CANDIDATES = 10
 _LAST_CHARACTER = "\U0010ffff"
 
 
-class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as the views hold it. Amounts in base units, prices in quote units per base unit; `fees` maps
-    a token to what was paid (negative: received). Times are integer nanoseconds UTC.
-
-    `missing_fill_amount`: what the venue says was filled and no fill has shown yet. `outcome_unknown`: a
-    request about it is out with an unknown fate. `created_position` and `last_position` are the places of its
-    first and last event in the log.
-    """
-
-    client_order_id: str
-    exchange_order_id: str | None
-    venue_order_key: str
-    venue: str
-    account: str
-    trading_pair: str
-    instrument: str
-    order_type: OrderType
-    trade_type: TradeType
-    position_action: PositionAction
-    time_in_force: TimeInForce
-    price: Decimal
-    trigger_price: Decimal | None
-    amount: Decimal
-    filled_amount: Decimal
-    average_fill_price: Decimal | None
-    remaining_amount: Decimal
-    missing_fill_amount: Decimal
-    fees: dict[str, Decimal]
-    state: OrderState
-    done: bool
-    outcome_unknown: bool
-    triggered: bool
-    reason_code: str
-    reason: str
-    tag: str
-    parent_id: str | None
-    external: bool
-    reference_price: Decimal | None
-    created_at_ns: int
-    updated_at_ns: int
-    version: int
-    created_position: int
-    last_position: int
-
-
-class FillRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution. `fee` is positive when paid. `client_order_id` is None when it belongs to no order.
-
-    `closed_pnl` and `start_position` are the venue's own figures; `exchange_time_ms` is its time.
-    """
-
-    position: int
-    venue: str
-    account: str
-    fill_key: str
-    trade_id: str
-    client_order_id: str | None
-    exchange_order_id: str
-    trading_pair: str
-    trade_type: TradeType
-    price: Decimal
-    amount: Decimal
-    fee: Decimal
-    fee_token: str
-    builder_fee: Decimal | None
-    liquidity: Liquidity
-    closed_pnl: Decimal | None
-    start_position: Decimal | None
-    direction: str
-    liquidation: bool
-    transaction_hash: str
-    exchange_time_ms: int
-    recorded_at_ns: int
-    source: Source
-
-
-class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account holds of one market: signed base units (negative: short), average entry and realised
-    profit before fees and funding in quote units.
-
-    `average_entry` is None when flat or not known. `unpriced_amount` was closed at an entry that nobody told,
-    so its profit is not in `realised_pnl`. `entry_cost / entry_amount` is the average entry, unrounded.
-    """
-
-    venue: str
-    account: str
-    trading_pair: str
-    amount: Decimal
-    average_entry: Decimal | None
-    realised_pnl: Decimal
-    fees: dict[str, Decimal]
-    funding: Decimal
-    volume: Decimal
-    leverage: int | None
-    is_cross: bool
-    entry_cost: Decimal | None
-    entry_amount: Decimal
-    unpriced_amount: Decimal
-    updated_at_ns: int
-    last_position: int
-
-
-class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of an order: where it stands in the log, what it says, and the order's state after it (None
-    from an event on that could not be folded)."""
-
-    position: int
-    client_order_id: str
-    version: int
-    topic: str
-    recorded_at_ns: int
-    exchange_time_ms: int | None
-    source: Source
-    causation: str
-    correlation_id: str
-    summary: str
-    state: OrderState | None
-
-
-class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a view could not take. An order parked in the view `orders` stays as it was before it."""
-
-    position: int
-    view: str
-    aggregate: str
-    reason: str
-
-
-class OrderHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """An order and all that happened to it. `order` is None when not even its first event could be folded."""
-
-    client_order_id: str
-    order: OrderRow | None
-    events: list[TimelineRow]
-    fills: list[FillRow]
-
-
-_Row = TypeVar("_Row", OrderRow, FillRow, PositionRow, TimelineRow, ParkedRow)
-
-_TABLE_OF: dict[type[msgspec.Struct], Table] = {
-    OrderRow: ORDERS,
-    FillRow: FILLS,
-    PositionRow: POSITIONS,
-    TimelineRow: ORDER_TIMELINE,
-    ParkedRow: PARKED,
-}
-
-
 class Views:
     """A views file, open for questions. Any thread may use it, one at a time."""
 
@@ -197,6 +68,7 @@ class Views:
         """Raises `ViewsMissingError`, `NotViewsError`, `NewerViewsError`, `DamagedViewsError`."""
         self.path = path
         self._connection = connect_for_reading(path)
+        self._past: Past | None = None
 
     def close(self) -> None:
         self._connection.close()
@@ -211,7 +83,10 @@ class Views:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Answer everything asked inside from the same moment."""
+        """Answer everything asked inside from the same moment. May be nested."""
+        if self._connection.in_transaction:
+            yield
+            return
         with translated(self.path):
             self._connection.execute("BEGIN")
         try:
@@ -219,6 +94,24 @@ class Views:
         finally:
             with translated(self.path):
                 self._connection.execute("COMMIT")
+
+    @contextmanager
+    def at(self, position: int, source: EventSource) -> Iterator[Views]:
+        """The views as they stood at a position of the log, for the length of the block: every answer is what
+        views of the events up to there would give. `source` is the ledger they were made from.
+
+        An order can still be asked for by the ids it was given later. Raises `PositionNotInViewsError`, and
+        `OtherLedgerError` for the wrong ledger.
+        """
+        with self.frozen():
+            end = self.position
+            if self.ledger_id != source.ledger_id:
+                raise OtherLedgerError(self.path, self.ledger_id, source.ledger_id)
+            if not 1 <= position <= end:
+                raise PositionNotInViewsError(position, end)
+            then = copy(self)
+            then._past = Past(self._connection, source, position, end)
+            yield then
 
     @property
     def ledger_id(self) -> str:
@@ -228,76 +121,82 @@ class Views:
 
     @property
     def position(self) -> int:
-        """The position of the log that the views stand at."""
+        """The position of the log that the views stand at, or stood at (`at`)."""
+        if self._past is not None:
+            return self._past.position
         with translated(self.path):
             return read_progress(self._connection).position
 
-    def orders(
-        self,
-        *,
-        trading_pair: str | None = None,
-        states: Iterable[OrderState] = (),
-        limit: int | None = None,
-    ) -> list[OrderRow]:
-        """Orders, oldest first; with a `limit` the newest ones. `states` empty: every state."""
-        conditions: list[tuple[str, Sequence[object]]] = []
-        if trading_pair is not None:
-            conditions.append(("trading_pair = ?", [trading_pair]))
-        if wanted := [str(state) for state in states]:
-            conditions.append((f"state IN ({', '.join('?' * len(wanted))})", wanted))
-        return self._select(OrderRow, conditions, "created_position", limit)
+    def position_at(self, time_ns: int) -> int:
+        """The position a time (nanoseconds UTC) means: the last before the first event that was recorded
+        after it. Log order is the authority: nothing up to there is stamped later.
 
-    def open_orders(self, *, trading_pair: str | None = None, limit: int | None = None) -> list[OrderRow]:
+        Raises `TimeBeforeLedgerError` for a time before the first event.
+        """
+        with self.frozen(), translated(self.path):
+            return position_at(self._connection, time_ns, self.position)
+
+    def recorded_at(self, position: int) -> int | None:
+        """When the event at a position was recorded (nanoseconds UTC); None where none can be read."""
+        with translated(self.path):
+            return recorded_at(self._connection, position)
+
+    def orders(self, *, limit: int | None = None, **wanted: Unpack[Filter]) -> list[OrderRow]:
+        """Orders, oldest first; with a `limit` the newest ones."""
+        return self._orders([], limit, wanted)
+
+    def open_orders(self, *, limit: int | None = None, **wanted: Unpack[Filter]) -> list[OrderRow]:
         """Orders that are not done, oldest first: also those whose outcome is unknown."""
-        conditions: list[tuple[str, Sequence[object]]] = [("done = 0", ())]
-        if trading_pair is not None:
-            conditions.append(("trading_pair = ?", [trading_pair]))
-        return self._select(OrderRow, conditions, "created_position", limit)
+        return self._orders([("done = 0", [])], limit, wanted, only_open=True)
 
     def fills(
-        self,
-        *,
-        trading_pair: str | None = None,
-        client_order_id: str | None = None,
-        limit: int | None = None,
+        self, *, client_order_id: str | None = None, limit: int | None = None, **wanted: Unpack[Filter]
     ) -> list[FillRow]:
-        """Fills in the order they were booked; with a `limit` the latest ones."""
-        conditions: list[tuple[str, Sequence[object]]] = []
-        if trading_pair is not None:
-            conditions.append(("trading_pair = ?", [trading_pair]))
+        """Fills in the order they were booked; with a `limit` the latest ones. `states` has no meaning."""
+        conditions = fill_conditions(**wanted)
         if client_order_id is not None:
             conditions.append(("client_order_id = ?", [client_order_id]))
-        return self._select(FillRow, conditions, "position", limit)
+        return self._select(FillRow, self._until_now(conditions), "position", limit)
 
-    def positions(self, *, trading_pair: str | None = None) -> list[PositionRow]:
-        """Every market that was ever held, also those that are flat now."""
-        conditions: list[tuple[str, Sequence[object]]] = []
-        if trading_pair is not None:
-            conditions.append(("trading_pair = ?", [trading_pair]))
-        return self._select(PositionRow, conditions, "venue, account, trading_pair", None)
+    def funding(self, *, limit: int | None = None, **wanted: Unpack[Filter]) -> list[FundingRow]:
+        """Funding payments in the order they were booked; with a `limit` the latest ones. `states` and `tag`
+        have no meaning."""
+        return self._select(FundingRow, self._until_now(funding_conditions(**wanted)), "position", limit)
+
+    def positions(self, **wanted: Unpack[Filter]) -> list[PositionRow]:
+        """Every market that was ever held, also those that are flat now. `states` and `tag` have no
+        meaning."""
+        if self._past is None:
+            rows = self._select(PositionRow, [], "venue, account, trading_pair", None)
+        else:
+            with translated(self.path):
+                rows = self._past.positions
+        return [row for row in rows if position_matches(row, **wanted)]
 
     def order(self, client_order_id: str) -> OrderRow | None:
         """One order by its client id; None when there is none."""
-        rows = self._select(OrderRow, [("client_order_id = ?", [client_order_id])], "created_position", None)
+        rows = self._orders([("client_order_id = ?", [client_order_id])], None, {}, client_order_id)
         return rows[0] if rows else None
 
-    def timeline(self, client_order_id: str) -> list[TimelineRow]:
-        """Every event of one order, first to last."""
-        return self._select(TimelineRow, [("client_order_id = ?", [client_order_id])], "version", None)
+    def timeline(self, client_order_id: str, **wanted: Unpack[Filter]) -> list[TimelineRow]:
+        """Every event of one order, first to last. Of the filters, `states` (after the event) and times
+        count."""
+        conditions = [("client_order_id = ?", [client_order_id]), *timeline_conditions(**wanted)]
+        return self._select(TimelineRow, self._until_now(conditions), "version", None)
 
-    def history(self, client_order_id: str) -> OrderHistory:
-        """One order with its events and fills, from one moment."""
+    def history(self, client_order_id: str, **wanted: Unpack[Filter]) -> OrderHistory:
+        """One order with its events and fills, from one moment. Filters as for `timeline` and `fills`."""
         with self.frozen():
             return OrderHistory(
                 client_order_id=client_order_id,
                 order=self.order(client_order_id),
-                events=self.timeline(client_order_id),
-                fills=self.fills(client_order_id=client_order_id),
+                events=self.timeline(client_order_id, **wanted),
+                fills=self.fills(client_order_id=client_order_id, **wanted),
             )
 
     def parked(self) -> list[ParkedRow]:
         """What could not be folded, in log order. Empty unless something is wrong with an event."""
-        return self._select(ParkedRow, [], "position, view", None)
+        return self._select(ParkedRow, self._until_now([]), "position, view", None)
 
     def find_order(self, key: str) -> str:
         """The client order id meant by a client id, an exchange id, a venue's order key, or by the beginning
@@ -314,25 +213,59 @@ class Views:
             raise AmbiguousOrderError(key, tuple(found[:_CANDIDATES]), more=len(found) > _CANDIDATES)
         return found[0]
 
-    def _ids_where(self, condition: str, parameters: list[str]) -> list[str]:
+    def _ids_where(self, condition: str, parameters: list[object]) -> list[str]:
         statement = (
             f"SELECT client_order_id FROM orders WHERE client_order_id {condition} "
             f"UNION SELECT client_order_id FROM order_keys WHERE key {condition} "
             f"UNION SELECT aggregate FROM parked WHERE view IN ('orders', 'all') AND aggregate {condition} "
-            f"ORDER BY client_order_id LIMIT {_CANDIDATES + 1}"
         )
+        parameters = 3 * parameters
+        if self._past is not None:
+            statement = (
+                f"SELECT client_order_id FROM ({statement}) AS named WHERE EXISTS (SELECT 1 FROM "
+                "order_timeline WHERE client_order_id = named.client_order_id AND position <= ?) "
+                "OR EXISTS (SELECT 1 FROM parked WHERE aggregate = named.client_order_id AND position <= ?) "
+            )
+            parameters = [*parameters, self._past.position, self._past.position]
+        statement += f"ORDER BY client_order_id LIMIT {_CANDIDATES + 1}"
         with translated(self.path):
-            return [row[0] for row in self._connection.execute(statement, 3 * parameters)]
+            return [row[0] for row in self._connection.execute(statement, parameters)]
+
+    def _until_now(self, conditions: list[Condition]) -> list[Condition]:
+        if self._past is None:
+            return conditions
+        return [*conditions, ("position <= ?", [self._past.position])]
+
+    def _orders(
+        self,
+        conditions: list[Condition],
+        limit: int | None,
+        wanted: Filter,
+        client_order_id: str | None = None,
+        *,
+        only_open: bool = False,
+    ) -> list[OrderRow]:
+        conditions = [*conditions, *order_conditions(**wanted)]
+        if self._past is None:
+            return self._select(OrderRow, conditions, "created_position", limit)
+        now = self._past.position
+        conditions.append(("created_position <= ? AND last_position <= ?", [now, now]))
+        rows = self._select(OrderRow, conditions, "created_position", limit)
+        with translated(self.path):
+            rows += [
+                order
+                for order in self._past.orders_in_flight
+                if order_matches(order, **wanted)
+                and not (only_open and order.done)
+                and client_order_id in (None, order.client_order_id)
+            ]
+        rows.sort(key=lambda order: order.created_position)
+        return rows if limit is None else rows[-limit:]
 
     def _select(
-        self,
-        kind: type[_Row],
-        conditions: Sequence[tuple[str, Sequence[object]]],
-        order_by: str,
-        limit: int | None,
-    ) -> list[_Row]:
-        table = _TABLE_OF[kind]
-        statement = f"SELECT {', '.join(table.columns)} FROM {table.name}"
+        self, kind: type[Row], conditions: Sequence[Condition], order_by: str, limit: int | None
+    ) -> list[Row]:
+        statement = f"SELECT {columns_of(kind)} FROM {TABLE_OF[kind].name}"
         if conditions:
             statement += f" WHERE {' AND '.join(condition for condition, _ in conditions)}"
         parameters: list[object] = [value for _, values in conditions for value in values]
@@ -345,12 +278,5 @@ class Views:
             rows = self._connection.execute(statement, parameters).fetchall()
         if limit is not None:
             rows.reverse()
-        names = tuple(table.columns)
-        return [_typed(kind, dict(zip(names, row, strict=True))) for row in rows]
-
-
-def _typed(kind: type[_Row], named: dict[str, Any]) -> _Row:
-    fees = named.get("fees")
-    if fees is not None:
-        named["fees"] = msgspec.json.decode(fees)
-    return msgspec.convert(named, kind, strict=False)
+        names = kind.__struct_fields__
+        return [typed_row(kind, dict(zip(names, row, strict=True))) for row in rows]

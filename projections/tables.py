@@ -10,21 +10,28 @@ import msgspec
 
 __all__ = [
     "ACCOUNT_EVENTS",
+    "CHECKPOINT_EVERY",
     "FILLS",
     "FUNDING",
+    "LOG_CLOCK",
     "OPEN_ORDERS_VIEW",
     "ORDERS",
     "ORDER_KEYS",
     "ORDER_TIMELINE",
     "PARKED",
     "POSITIONS",
+    "POSITION_CHECKPOINTS",
     "SCHEMA_VERSION",
     "TABLES",
     "Table",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of a table or of what a fold writes into it; older views are then built again."""
+
+CHECKPOINT_EVERY = 1_024
+"""Into stretches of how many positions the log is divided for questions about the past: none of them folds
+more of the log than one stretch, besides the events of the orders that were in flight."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +98,7 @@ ORDERS = Table(
         "updated_at_ns": int,
         "version": int,
         "last_position": int,
+        "span_node": int,
     },
     nullable=frozenset(
         {"exchange_order_id", "trigger_price", "average_fill_price", "parent_id", "reference_price"}
@@ -114,15 +122,23 @@ ORDERS = Table(
         "updated_at_ns",
         "version",
         "last_position",
+        "span_node",
     ),
     unique=(("client_order_id",),),
     indexes=(
         ("orders_live", "created_position, trading_pair WHERE done = 0"),
         ("orders_by_pair", "trading_pair, created_position"),
         ("orders_by_state", "state, created_position"),
+        ("orders_by_tag", "tag, created_position WHERE tag <> ''"),
+        ("orders_by_time", "created_at_ns"),
+        ("orders_by_span", "span_node, created_position, last_position WHERE span_node <> 0"),
     ),
 )
-"""One row per order, as it stands at the views' position."""
+"""One row per order, as it stands at the views' position.
+
+`span_node` files the positions from its first event to its last (`projections.spans`): by it the orders are
+found that were different at a position in the past.
+"""
 
 OPEN_ORDERS_VIEW = "CREATE VIEW open_orders AS SELECT * FROM orders WHERE done = 0"
 """Every order that is not done, those with an unknown outcome included; a partial index holds just these."""
@@ -165,7 +181,11 @@ FILLS = Table(
     nullable=frozenset({"client_order_id", "builder_fee", "closed_pnl", "start_position"}),
     key=("position",),
     unique=(("fill_key", "account", "venue"),),
-    indexes=(("fills_by_order", "client_order_id, position"), ("fills_by_pair", "trading_pair, position")),
+    indexes=(
+        ("fills_by_order", "client_order_id, position"),
+        ("fills_by_pair", "trading_pair, position"),
+        ("fills_by_time", "exchange_time_ms"),
+    ),
 )
 """One row per fill key. `client_order_id` is NULL for one that belongs to no order (liquidation, settlement).
 
@@ -212,6 +232,24 @@ POSITIONS = Table(
 )
 """One row per market of an account, with all that a `domain.position.Position` keeps, to resume from."""
 
+POSITION_CHECKPOINTS = Table(
+    name="position_checkpoints",
+    columns=POSITIONS.columns,
+    nullable=POSITIONS.nullable,
+    key=("venue", "account", "trading_pair", "last_position"),
+)
+"""Rows of `positions` as they stood at the end of each stretch of the log that changed them, once a later
+stretch changed them again. A position of the past is the latest of these before it, and what came after."""
+
+LOG_CLOCK = Table(
+    name="log_clock",
+    columns={"stretch": int, "latest_recorded_at_ns": int},
+    key=("stretch",),
+    changing=("latest_recorded_at_ns",),
+)
+"""Per stretch of the log, the latest `recorded_at_ns` up to its end: never falls, so that a time finds its
+position also where our clock was set back."""
+
 FUNDING = Table(
     name="funding",
     columns={
@@ -231,7 +269,7 @@ FUNDING = Table(
     nullable=frozenset({"exchange_time_ms"}),
     key=("position",),
     unique=(("funding_key", "account", "venue"),),
-    indexes=(("funding_by_pair", "trading_pair, position"),),
+    indexes=(("funding_by_pair", "trading_pair, position"), ("funding_by_time", "exchange_time_ms")),
 )
 """One row per funding payment; `amount` is the signed cash effect (negative: paid)."""
 
@@ -296,4 +334,6 @@ TABLES: tuple[Table, ...] = (
     ORDER_TIMELINE,
     ACCOUNT_EVENTS,
     PARKED,
+    POSITION_CHECKPOINTS,
+    LOG_CLOCK,
 )

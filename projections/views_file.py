@@ -29,7 +29,16 @@ from projections.errors import (
     ViewsUnavailableError,
 )
 from projections.order_fold import Row
-from projections.tables import OPEN_ORDERS_VIEW, ORDERS, PARKED, POSITIONS, SCHEMA_VERSION, TABLES, Table
+from projections.tables import (
+    LOG_CLOCK,
+    OPEN_ORDERS_VIEW,
+    ORDERS,
+    PARKED,
+    POSITIONS,
+    SCHEMA_VERSION,
+    TABLES,
+    Table,
+)
 from projections.views_fold import ALL_VIEWS, BookedKey, ChangedRows
 
 __all__ = [
@@ -233,6 +242,14 @@ class ViewsFile:
             return self._connection.execute(
                 f"SELECT {', '.join(POSITIONS.columns)} FROM {POSITIONS.name}"
             ).fetchall()
+
+    def latest_recorded_at_ns(self) -> int:
+        """The latest time our clock showed in any event folded so far; 0 before the first."""
+        with translated(self.path):
+            row: tuple[int | None] = self._connection.execute(
+                f"SELECT max(latest_recorded_at_ns) FROM {LOG_CLOCK.name}"
+            ).fetchone()
+        return row[0] or 0
 
     def booked(self, table: Table, keys: Collection[BookedKey]) -> set[BookedKey]:
         """Those of the keys that `fills` or `funding` already holds."""

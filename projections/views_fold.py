@@ -25,12 +25,15 @@ from projections.order_fold import DONE_ORDERS_KEPT, EventsOf, OrderFold, Row
 from projections.position_fold import PositionFold, moved_market
 from projections.tables import (
     ACCOUNT_EVENTS,
+    CHECKPOINT_EVERY,
     FILLS,
     FUNDING,
+    LOG_CLOCK,
     ORDER_KEYS,
     ORDER_TIMELINE,
     ORDERS,
     PARKED,
+    POSITION_CHECKPOINTS,
     POSITIONS,
     Table,
 )
@@ -55,6 +58,9 @@ class FoldedViews(Protocol):
 
     def position_rows(self) -> Iterable[Row]:
         """All rows of `positions`."""
+
+    def latest_recorded_at_ns(self) -> int:
+        """The latest time our clock showed in any event folded so far; 0 before the first."""
 
     def booked(self, table: Table, keys: Collection[BookedKey]) -> set[BookedKey]:
         """Those of the keys that `fills` or `funding` already holds."""
@@ -96,6 +102,8 @@ class ViewsFold:
         self._timeline: list[Row] = []
         self._account_events: list[Row] = []
         self._parked: list[Row] = []
+        self._latest_ns = views.latest_recorded_at_ns()
+        self._clock: dict[int, int] = {}
         self._booked_fills: set[BookedKey] = set()
         self._booked_funding: set[BookedKey] = set()
 
@@ -119,6 +127,9 @@ class ViewsFold:
         return self._changed_rows()
 
     def _fold_one(self, position: int, event: LedgerEvent) -> None:
+        if event.recorded_at_ns > self._latest_ns:
+            self._latest_ns = event.recorded_at_ns
+        self._clock[position // CHECKPOINT_EVERY] = self._latest_ns
         wrong = impossible_numbers(event)
         if isinstance(event, OrderEvent):
             state = None
@@ -192,7 +203,10 @@ class ViewsFold:
             (ORDER_TIMELINE, self._timeline),
             (ACCOUNT_EVENTS, self._account_events),
             (PARKED, self._parked),
+            (POSITION_CHECKPOINTS, self._positions.take_checkpoints()),
+            (LOG_CLOCK, list(self._clock.items())),
         ]
+        self._clock = {}
         self._fills, self._funding, self._timeline, self._account_events, self._parked = [], [], [], [], []
         return changed
 

@@ -1,0 +1,171 @@
+"""What the views held at an earlier position of the log: only what has changed since is folded again.
+
+A row that no event has touched since stands there as it was. The orders that were in flight then are found by
+`projections.spans` and folded from their own events; the positions from their last checkpoint, with at most
+one stretch of the log. Neither depends on how far back the position lies.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from domain.in_flight_order import InFlightOrder
+from projections.errors import TimeBeforeLedgerError, ViewsUnavailableError
+from projections.event_source import EventSource, PositionedEvent, UnreadableEvent
+from projections.order_fold import order_row
+from projections.position_fold import PositionFold, moved_market
+from projections.rows import OrderRow, PositionRow, typed_row
+from projections.spans import nodes_around
+from projections.tables import CHECKPOINT_EVERY, FILLS, FUNDING, ORDERS, POSITIONS
+
+__all__ = ["Past", "position_at", "recorded_at"]
+
+_ORDERS_PER_LOOK = 500
+_PATIENCE_S = 10.0
+
+
+class Past:
+    """The views of a connection as they stood at a position, which they have reached or passed.
+
+    Used within one transaction of the connection: the rows must not move while it is asked.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, source: EventSource, position: int, views_position: int
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self.position = position
+        self._views_position = views_position
+
+    @cached_property
+    def orders_in_flight(self) -> list[OrderRow]:
+        """Every order that had an event by then and another one since, as it was then, oldest first."""
+        nodes = list(nodes_around(self.position, self._views_position))
+        found = self._connection.execute(
+            f"SELECT client_order_id, created_position FROM orders WHERE span_node <> 0 "
+            f"AND span_node IN ({', '.join('?' * len(nodes))}) AND created_position <= ? "
+            f"AND last_position > ? ORDER BY created_position",
+            (*nodes, self.position, self.position),
+        ).fetchall()
+        orders = []
+        for start in range(0, len(found), _ORDERS_PER_LOOK):
+            part = found[start : start + _ORDERS_PER_LOOK]
+            reached = self._reached([client_order_id for client_order_id, _ in part])
+            for client_order_id, created_position in part:
+                version, last_position = reached[client_order_id]
+                order = InFlightOrder.fold(self._source.events_of(client_order_id, version + 1))
+                row = order_row(order, created_position, last_position)
+                orders.append(typed_row(OrderRow, dict(zip(ORDERS.columns, row, strict=True))))
+        return orders
+
+    def _reached(self, client_order_ids: list[str]) -> dict[str, tuple[int, int]]:
+        """The version each order had reached, and the position of that event."""
+        rows = self._connection.execute(
+            f"SELECT client_order_id, max(version), max(position) FROM order_timeline "
+            f"WHERE client_order_id IN ({', '.join('?' * len(client_order_ids))}) AND position <= ? "
+            f"GROUP BY client_order_id",
+            (*client_order_ids, self.position),
+        )
+        return {client_order_id: (version, position) for client_order_id, version, position in rows}
+
+    @cached_property
+    def positions(self) -> list[PositionRow]:
+        """Every market that had been held by then, by venue, account and trading pair."""
+        kept = self._checkpointed_rows()
+        last = {key: row[-1] for key, row in kept.items()}
+        fold = PositionFold(kept.values())
+        stretch = self.position // CHECKPOINT_EVERY * CHECKPOINT_EVERY
+        parked = self._parked_from(stretch)
+        for position, event in self._events(max(stretch - 1, 0)):
+            market = moved_market(event)
+            if market is None or position in parked:
+                continue
+            if position > last.get((event.venue, event.account, market), 0):
+                fold.apply(position, event)
+        kept.update((row[:3], row) for row in fold.take_rows())
+        return [
+            typed_row(PositionRow, dict(zip(POSITIONS.columns, row, strict=True)))
+            for _, row in sorted(kept.items())
+        ]
+
+    def _checkpointed_rows(self) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        """The last row of each market that stands at or before the position and is written down."""
+        columns = ", ".join(POSITIONS.columns)
+        kept = {}
+        for row in self._connection.execute(f"SELECT {columns} FROM positions").fetchall():
+            then = row
+            if row[-1] > self.position:
+                then = self._connection.execute(
+                    f"SELECT {columns} FROM position_checkpoints WHERE venue = ? AND account = ? "
+                    "AND trading_pair = ? AND last_position <= ? ORDER BY last_position DESC LIMIT 1",
+                    (*row[:3], self.position),
+                ).fetchone()
+            if then is not None:
+                kept[then[:3]] = then
+        return kept
+
+    def _parked_from(self, position: int) -> set[int]:
+        """Where the stretch holds events that moved no position, because they could not be booked."""
+        rows = self._connection.execute(
+            "SELECT position FROM parked WHERE position BETWEEN ? AND ? AND view IN (?, ?, ?)",
+            (position, self.position, FILLS.name, FUNDING.name, POSITIONS.name),
+        )
+        return {row[0] for row in rows}
+
+    def _events(self, after: int) -> Iterator[PositionedEvent]:
+        """The readable events after a position, up to this one."""
+        lost: list[UnreadableEvent] = []
+        subscription = self._source.subscribe(after, batch_size=CHECKPOINT_EVERY, on_unreadable=lost.append)
+        try:
+            reached = after
+            while reached < self.position:
+                batch = subscription.next_batch(_PATIENCE_S)
+                if not batch and not lost:
+                    raise ViewsUnavailableError(f"The ledger gave no events after position {reached}.")
+                reached = max(
+                    [reached, *(event.position or 0 for event in lost), *(at for at, _ in batch[-1:])]
+                )
+                lost.clear()
+                yield from (positioned for positioned in batch if positioned[0] <= self.position)
+        finally:
+            subscription.close()
+
+
+def position_at(connection: sqlite3.Connection, time_ns: int, views_position: int) -> int:
+    """The last position before the first event that was recorded after a time (nanoseconds UTC).
+
+    So events stamped alike go together, and nothing in the answer is stamped later than the time asked for,
+    also where our clock was once ahead and set back. Raises `TimeBeforeLedgerError`.
+    """
+    (stretch,) = connection.execute(
+        "SELECT min(stretch) FROM log_clock WHERE latest_recorded_at_ns > ?", (time_ns,)
+    ).fetchone()
+    if stretch is None:
+        position = views_position
+    else:
+        first = stretch * CHECKPOINT_EVERY
+        bounds = (first, first + CHECKPOINT_EVERY - 1, time_ns)
+        (later,) = connection.execute(
+            "SELECT min(position) FROM (SELECT position FROM order_timeline WHERE position BETWEEN ?1 AND ?2 "
+            "AND recorded_at_ns > ?3 UNION ALL SELECT position FROM account_events "
+            "WHERE position BETWEEN ?1 AND ?2 AND recorded_at_ns > ?3)",
+            bounds,
+        ).fetchone()
+        position = later - 1
+    if position < 1:
+        raise TimeBeforeLedgerError(time_ns, recorded_at(connection, 1))
+    return position
+
+
+def recorded_at(connection: sqlite3.Connection, position: int) -> int | None:
+    """When the event at a position was recorded (nanoseconds UTC); None where none can be read."""
+    row: tuple[int] | None = connection.execute(
+        "SELECT recorded_at_ns FROM order_timeline WHERE position = ?1 "
+        "UNION ALL SELECT recorded_at_ns FROM account_events WHERE position = ?1",
+        (position,),
+    ).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,217 @@
+"""The rows that answers come in, typed: one struct per table of the views."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from domain.enums import (
+    Liquidity,
+    OrderState,
+    OrderType,
+    PositionAction,
+    Source,
+    TimeInForce,
+    TradeType,
+)
+from projections.tables import FILLS, FUNDING, ORDER_TIMELINE, ORDERS, PARKED, POSITIONS, Table
+
+__all__ = [
+    "TABLE_OF",
+    "FillRow",
+    "FundingRow",
+    "OrderHistory",
+    "OrderRow",
+    "ParkedRow",
+    "PositionRow",
+    "Row",
+    "TimelineRow",
+    "columns_of",
+    "typed_row",
+]
+
+
+class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as the views hold it. Amounts in base units, prices in quote units per base unit; `fees` maps
+    a token to what was paid (negative: received). Times are integer nanoseconds UTC.
+
+    `missing_fill_amount`: what the venue says was filled and no fill has shown yet. `outcome_unknown`: a
+    request about it is out with an unknown fate. `created_position` and `last_position` are the places of its
+    first and last event in the log.
+    """
+
+    client_order_id: str
+    exchange_order_id: str | None
+    venue_order_key: str
+    venue: str
+    account: str
+    trading_pair: str
+    instrument: str
+    order_type: OrderType
+    trade_type: TradeType
+    position_action: PositionAction
+    time_in_force: TimeInForce
+    price: Decimal
+    trigger_price: Decimal | None
+    amount: Decimal
+    filled_amount: Decimal
+    average_fill_price: Decimal | None
+    remaining_amount: Decimal
+    missing_fill_amount: Decimal
+    fees: dict[str, Decimal]
+    state: OrderState
+    done: bool
+    outcome_unknown: bool
+    triggered: bool
+    reason_code: str
+    reason: str
+    tag: str
+    parent_id: str | None
+    external: bool
+    reference_price: Decimal | None
+    created_at_ns: int
+    updated_at_ns: int
+    version: int
+    created_position: int
+    last_position: int
+
+
+class FillRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution. `fee` is positive when paid. `client_order_id` is None when it belongs to no order.
+
+    `closed_pnl` and `start_position` are the venue's own figures; `exchange_time_ms` is its time.
+    """
+
+    position: int
+    venue: str
+    account: str
+    fill_key: str
+    trade_id: str
+    client_order_id: str | None
+    exchange_order_id: str
+    trading_pair: str
+    trade_type: TradeType
+    price: Decimal
+    amount: Decimal
+    fee: Decimal
+    fee_token: str
+    builder_fee: Decimal | None
+    liquidity: Liquidity
+    closed_pnl: Decimal | None
+    start_position: Decimal | None
+    direction: str
+    liquidation: bool
+    transaction_hash: str
+    exchange_time_ms: int
+    recorded_at_ns: int
+    source: Source
+
+
+class FundingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One funding payment: `amount` is the signed cash effect in `token`, negative when the account paid.
+
+    `rate` is the rate of the interval and `position_size` the signed base units it was paid for, both as the
+    venue gave them.
+    """
+
+    position: int
+    venue: str
+    account: str
+    trading_pair: str
+    funding_key: str
+    amount: Decimal
+    token: str
+    rate: Decimal
+    position_size: Decimal
+    exchange_time_ms: int | None
+    recorded_at_ns: int
+    source: Source
+
+
+class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account holds of one market: signed base units (negative: short), average entry and realised
+    profit before fees and funding in quote units.
+
+    `average_entry` is None when flat or not known. `unpriced_amount` was closed at an entry that nobody told,
+    so its profit is not in `realised_pnl`. `entry_cost / entry_amount` is the average entry, unrounded.
+    """
+
+    venue: str
+    account: str
+    trading_pair: str
+    amount: Decimal
+    average_entry: Decimal | None
+    realised_pnl: Decimal
+    fees: dict[str, Decimal]
+    funding: Decimal
+    volume: Decimal
+    leverage: int | None
+    is_cross: bool
+    entry_cost: Decimal | None
+    entry_amount: Decimal
+    unpriced_amount: Decimal
+    updated_at_ns: int
+    last_position: int
+
+
+class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of an order: where it stands in the log, what it says, and the order's state after it (None
+    from an event on that could not be folded)."""
+
+    position: int
+    client_order_id: str
+    version: int
+    topic: str
+    recorded_at_ns: int
+    exchange_time_ms: int | None
+    source: Source
+    causation: str
+    correlation_id: str
+    summary: str
+    state: OrderState | None
+
+
+class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a view could not take. An order parked in the view `orders` stays as it was before it."""
+
+    position: int
+    view: str
+    aggregate: str
+    reason: str
+
+
+class OrderHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """An order and all that happened to it. `order` is None when not even its first event could be folded."""
+
+    client_order_id: str
+    order: OrderRow | None
+    events: list[TimelineRow]
+    fills: list[FillRow]
+
+
+Row = TypeVar("Row", OrderRow, FillRow, FundingRow, PositionRow, TimelineRow, ParkedRow)
+
+TABLE_OF: dict[type[msgspec.Struct], Table] = {
+    OrderRow: ORDERS,
+    FillRow: FILLS,
+    FundingRow: FUNDING,
+    PositionRow: POSITIONS,
+    TimelineRow: ORDER_TIMELINE,
+    ParkedRow: PARKED,
+}
+"""Where the rows of a kind stand. A table may have columns that are of no interest to who asks."""
+
+
+def columns_of(kind: type[Row]) -> str:
+    """The columns of a kind of row, as a SELECT lists them."""
+    return ", ".join(kind.__struct_fields__)
+
+
+def typed_row(kind: type[Row], named: dict[str, Any]) -> Row:
+    """A row from its columns by name; those the kind does not have are left out."""
+    fees = named.get("fees")
+    if fees is not None:
+        named["fees"] = msgspec.json.decode(fees)
+    return msgspec.convert(named, kind, strict=False)
