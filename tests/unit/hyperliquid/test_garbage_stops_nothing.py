@@ -33,7 +33,7 @@ TEXTS = (
 )
 NUMBERS = ("9" * 60, "0." + "0" * 55 + "1", "-1", "0", "NaN", "1e400", "x" * 70, "99999999999999999999.5")
 WHOLE = (0, -1, 2**63, 2**64, 2**70, 10**30)
-OTHERS = (None, True, [], {}, 1.5, "7")
+OTHERS: tuple[Any, ...] = (None, True, [], {}, 1.5, "7")
 NONSENSE = (*TEXTS, *NUMBERS, *WHOLE, *OTHERS)
 
 ROUNDS = 40
