@@ -1,0 +1,171 @@
+"""A recording as a test: does this version still do what was recorded, and what would be recorded now.
+
+What makes a file no test at all (unreadable, without an end, without inputs or expectations) is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from domain.errors import LedgerError
+from domain.event_codec import encode_events
+from replays.cores import MakeCore
+from replays.cores import make_core as installed_core
+from replays.errors import RecordingError
+from replays.recording import FORMAT_VERSION, RecordedInput, effects_digest
+from replays.replaying import Replay, compare, failure_text
+from replays.reporting import divergence_text, headline
+from replays.session_file import SessionParts, SessionReader, read_sessions, write_session
+
+__all__ = ["NoTestError", "Update", "check", "parts_of", "update"]
+
+
+class NoTestError(LedgerError):
+    """A file that can be read and that proves nothing."""
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True):
+    """What rewriting the expectations of a recording came to: a line for each input that differs now."""
+
+    path: Path
+    inputs: int
+    changes: tuple[str, ...] = ()
+    was_open: bool = False
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self.changes) or self.was_open
+
+
+def parts_of(path: Path) -> tuple[Path, ...]:
+    """The files that a recording is replayed from: itself, and for a first part those that follow it in the
+    same folder. Empty for a part that is replayed with the first one, which lies beside it.
+
+    Raises what `SessionReader` raises for `path` itself; unreadable neighbours are no parts of anything.
+    """
+    header = SessionReader(path).header
+    parts = {header.part: path}
+    for neighbour in sorted(path.parent.glob(f"*{path.suffix}")):
+        if neighbour == path:
+            continue
+        try:
+            other = SessionReader(neighbour).header
+        except (RecordingError, OSError):
+            continue
+        if other.derived_from or (other.session_id, other.account) != (header.session_id, header.account):
+            continue
+        parts.setdefault(other.part, neighbour)
+    if header.part > 1:
+        return () if 1 in parts and not header.derived_from else (path,)
+    chain = [path]
+    while not header.derived_from and len(chain) + 1 in parts:
+        chain.append(parts[len(chain) + 1])
+    return tuple(chain)
+
+
+def check(paths: Sequence[Path], shown_as: Sequence[object] = (), make_core: MakeCore | None = None) -> str:
+    """Replay a recording (all its parts). Gives the report of the divergence, empty when there is none.
+
+    `shown_as` are the names of the files in the command that reproduces it. Raises `NoTestError`, what
+    reading a recording raises, and `CoreNotFoundError` or `VersionError` when no core can be made for it.
+    """
+    recording = read_sessions(paths)
+    expecting = _Expecting(recording)
+    replay = Replay(expecting, make_core, files=shown_as or paths)
+    report = replay.run()
+    if report.divergence is not None:
+        return divergence_text(report.divergence)
+    if left := expecting.left():
+        raise NoTestError(
+            f"The session ends with input {report.last_sequence}, on which the core fails as recorded; "
+            f"{left} recorded inputs after it have nothing to be compared with."
+        )
+    if not report.inputs:
+        raise NoTestError("It holds no input, so there is nothing to replay.")
+    if not expecting.expectations:
+        raise NoTestError(
+            f"None of its {report.inputs} inputs says what it led to, so a replay proves nothing. "
+            "Once the behaviour of this version is what you want: pytest --sessions-update"
+        )
+    if not recording.is_closed:
+        raise NoTestError(
+            f"It has no end after input {report.last_sequence}: its process was killed or still runs, or the "
+            "copy is not complete. To test what there is, give it an end: pytest --sessions-update"
+        )
+    return ""
+
+
+def update(path: Path, make_core: MakeCore | None = None) -> Update:
+    """Let this version go through the inputs and write what they lead to into the file, as the expectation.
+
+    The inputs stay as they are; a file in which nothing changes is not touched. Raises what `check` raises,
+    and `NoTestError` for a part of a longer session and for an older format (such a file is kept as it is).
+    """
+    recording = read_sessions([path])
+    header = recording.header
+    if header.format_version < FORMAT_VERSION:
+        raise NoTestError(
+            f"It is kept as the example of format {header.format_version} and is never rewritten. To test "
+            "the new behaviour, record the session anew."
+        )
+    if header.part > 1 or len(parts_of(path)) > 1:
+        raise NoTestError(
+            "It is one of several parts of a session. Make one file of them first: orderledger session cut"
+        )
+    changes: list[str] = []
+    inputs = tuple(_rerun(recording, (make_core or installed_core), changes))
+    if not inputs:
+        raise NoTestError("It holds no input, so there is nothing to replay.")
+    updated = Update(path=path, inputs=len(inputs), changes=tuple(changes), was_open=not recording.is_closed)
+    if updated.is_changed:
+        write_session(path, msgspec.structs.replace(header, package_version=version("orderledger")), inputs)
+    return updated
+
+
+def _rerun(recording: SessionParts, make_core: MakeCore, changes: list[str]) -> Iterator[RecordedInput]:
+    core = make_core(recording.header)
+    for recorded in recording:
+        try:
+            outcome = core.step(recorded.item)
+        except Exception as error:
+            failure = failure_text(error)
+            if failure != recorded.failure:
+                raise NoTestError(
+                    f"The core fails on input {recorded.item.sequence} ({failure}). That is no expectation: "
+                    "nothing was rewritten."
+                ) from error
+            yield recorded
+            return
+        divergence = compare(recorded, outcome)
+        if divergence is None:
+            yield recorded
+            continue
+        changes.append(headline(divergence).removeprefix("diverged at "))
+        events = encode_events(change.event for change in outcome.changes)
+        yield RecordedInput(recorded.item, events, effects_digest(outcome.effects))
+
+
+class _Expecting:
+    """A recording of which is counted, in passing, what it holds."""
+
+    def __init__(self, recording: SessionParts) -> None:
+        self.header = recording.header
+        self.expectations = 0
+        self._iterator = self._counted(recording)
+
+    def __iter__(self) -> Iterator[RecordedInput]:
+        return self._iterator
+
+    def left(self) -> int:
+        """How many inputs nobody has asked for; they are consumed thereby."""
+        return sum(1 for _ in self._iterator)
+
+    def _counted(self, recording: SessionParts) -> Iterator[RecordedInput]:
+        for recorded in recording:
+            if recorded.events or recorded.effects_digest or recorded.failure:
+                self.expectations += 1
+            yield recorded

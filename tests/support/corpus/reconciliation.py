@@ -1,0 +1,145 @@
+"""Reconciliation: what the venue lists, and what is missing from its lists."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from hyperliquid.utils.types import Cloid
+
+from adapters.simulator.command import development_account
+from tests.support.corpus.elsewhere import exchange
+from tests.support.corpus.world import AMOUNT, ASK, BELOW, Scenario, World, scenario
+from tests.support.live import PAIR
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+@scenario(
+    "Fills and a funding were missed between two sessions: repaired, and by the same events in every replay.",
+    into=SCENARIOS,
+)
+async def repairs_after_a_night_off(world: World) -> None:
+    async with world.session():
+        await world.rest("bid")
+        await world.rest("lower bid", BELOW - 10)
+        oids = [world.oid("bid"), world.oid("lower bid")]
+    world.sim.fill_order(world.account, oids[0], Decimal("0.5"))
+    world.sim.settle_funding({"BTC": Decimal("0.0001")})
+    world.sim.fill_order(world.account, oids[0])
+    world.sim.fill_order(world.account, oids[1], Decimal("0.5"))
+    world.quote()
+    async with world.session():
+        await world.until_state("bid", "filled")
+        await world.until_state("lower bid", "partially_filled")
+        await world.until("the funding is booked", lambda: world.connector.position(PAIR).funding != 0)
+        await world.settled()
+
+
+@scenario(
+    "With a position, the query for the account's state fails again and again: not taken for flat.",
+    into=SCENARIOS,
+)
+async def position_query_fails(world: World) -> None:
+    async with world.session():
+        connector = world.connector
+        connector.buy(PAIR, AMOUNT, ASK, client_order_id="long")
+        await world.until_state("long", "filled")
+        world.inject("http_status", info="clearinghouseState", count=7, params={"status": 500})
+        world.sim.drop_sockets(world.account)
+        await world.until("the loss is noticed", lambda: connector.reconnects > 0)
+        await world.until("it is ready again", lambda: connector.ready)
+        await world.settled()
+
+
+@scenario(
+    "Somebody trades by hand on the account: found, booked to an order of its own, and the position follows.",
+    into=SCENARIOS,
+)
+async def manual_trade_on_the_venue(world: World) -> None:
+    async with world.session():
+        await asyncio.to_thread(_trade_by_hand, world)
+        await world.until(
+            "the position is known", lambda: world.connector.position(PAIR).amount == Decimal("0.02")
+        )
+        await world.until(
+            "the resting order is known",
+            lambda: any(order.external for order in world.connector.open_orders()),
+        )
+        await world.settled()
+
+
+def _trade_by_hand(world: World) -> None:
+    client = exchange(world)
+    assert client.market_open("BTC", True, 0.02)["status"] == "ok"
+    assert client.order("BTC", True, 0.01, 42_000, {"limit": {"tif": "Gtc"}})["status"] == "ok"
+
+
+@scenario(
+    "The list of open orders is stale and lacks a live order: it is asked for by name and stays open.",
+    into=SCENARIOS,
+)
+async def open_orders_list_lacks_a_live_order(world: World) -> None:
+    async with world.session():
+        connector = world.connector
+        world.inject("stale_open_orders", user=world.account, count=None)
+        await world.rest("bid")
+        world.sim.drop_sockets(world.account)
+        await world.until("the loss is noticed", lambda: connector.reconnects > 0)
+        await world.until("it is ready again", lambda: connector.ready)
+        await world.until("it was asked for", lambda: connector.status()["open_cases"] == 0)
+        world.sim.faults.clear()
+        await world.settled()
+
+
+@scenario(
+    "Another bot trades on the account under client ids of its own: its fills are not booked to our orders.",
+    into=SCENARIOS,
+)
+async def another_bot_on_the_account(world: World) -> None:
+    async with world.session():
+        await world.rest("bid")
+        await asyncio.to_thread(_other_bot, world)
+        await world.until(
+            "its fill is booked", lambda: world.connector.position(PAIR).amount == Decimal("0.03")
+        )
+        world.fill("bid")
+        await world.until_state("bid", "filled")
+        await world.settled()
+
+
+def _other_bot(world: World) -> None:
+    client = exchange(world)
+    answer = client.order("BTC", True, 0.03, float(ASK), {"limit": {"tif": "Ioc"}}, cloid=Cloid.from_int(7))
+    assert answer["status"] == "ok", answer
+
+
+@scenario(
+    "The agent wallet's address is given as the account: trading halts and says whose agent it is.",
+    into=SCENARIOS,
+)
+async def agent_wallet_as_the_account(world: World) -> None:
+    agent = development_account(99)
+    world.sim.approve_agent(world.account, agent.address, "bot")
+    world.account = agent.address
+    async with world.session(ready=False, signer=agent.address):
+        await world.until("it is halted", lambda: bool(world.connector.halted_because))
+
+
+@scenario("Orders of a sub-account carry its address; they do not land on the main account.", into=SCENARIOS)
+async def orders_of_a_sub_account(world: World) -> None:
+    signer, world.account = world.account, await asyncio.to_thread(_open_sub_account, world)
+    async with world.session(signer=signer):
+        await world.rest("bid")
+        world.fill("bid")
+        await world.until_state("bid", "filled")
+        await world.settled()
+
+
+def _open_sub_account(world: World) -> str:
+    client = exchange(world)
+    answer = client.create_sub_account("grid")
+    assert answer["status"] == "ok", answer
+    address = str(answer["response"]["data"])
+    assert client.sub_account_transfer(address, True, 10_000_000_000)["status"] == "ok"
+    return address
