@@ -26,7 +26,7 @@ from replays.replaying import Divergence, NotFromTheStartError, Replay
 from replays.reporting import divergence_data, divergence_text
 from replays.session_file import SessionParts
 
-__all__ = ["register"]
+__all__ = ["ledger_rows", "register"]
 
 _ROWS_PER_READ = 2_000
 
@@ -199,7 +199,7 @@ def _ledger_check(recording: SessionParts, path: Path | None) -> Iterator[Ledger
         )
     try:
         with OrderLedger.open(path, writer=False, create=False) as ledger:
-            rows = _rows(ledger)
+            rows = ledger_rows(ledger)
             _check_account(path, rows, header)
             is_closed = recording.readers[-1].footer() is not None
             check = LedgerCheck(rows, header.session_id, is_closed=is_closed)
@@ -210,7 +210,9 @@ def _ledger_check(recording: SessionParts, path: Path | None) -> Iterator[Ledger
         raise CommandError(str(error), ExitCode.LEDGER_DAMAGED) from None
 
 
-def _rows(ledger: OrderLedger) -> StoredRows:
+def ledger_rows(ledger: OrderLedger) -> StoredRows:
+    """A ledger as the comparison wants it."""
+
     def after(position: int) -> Iterator[StoredRow]:
         while True:
             page = ledger.notifications(position + 1, _ROWS_PER_READ)
