@@ -40,7 +40,7 @@ class Run:
 @pytest.fixture(scope="module", params=_FEW_SEEDS, ids=lambda seed: f"seed-{seed}")
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     with asyncio.Runner() as runner:
-        world = recorded_live(seed=request.param, file_bytes_max=12_000)
+        world = recorded_live(seed=request.param, file_bytes_max=4_000)
         live = runner.run(world.__aenter__())
         try:
             runner.run(seeded_run(live, request.param))
