@@ -26,7 +26,7 @@ from projections import (
     catch_up,
 )
 
-__all__ = ["current_views"]
+__all__ = ["current_books", "current_views"]
 
 _KEEPER_WAIT_S = 2.0
 _LOOK_S = 0.005
@@ -35,7 +35,14 @@ _SAY_AFTER_S = 1.0
 
 @contextmanager
 def current_views(ledger_path: Path, views_path: Path) -> Iterator[Views]:
-    """The views as far as the ledger stands now, open for questions.
+    """The views as far as the ledger stands now, open for questions. As `current_books`."""
+    with current_books(ledger_path, views_path) as (views, _):
+        yield views
+
+
+@contextmanager
+def current_books(ledger_path: Path, views_path: Path) -> Iterator[tuple[Views, EventSource]]:
+    """The views as far as the ledger stands now, open for questions, and the ledger they were made from.
 
     A live process that keeps them is waited for; else they are brought up to date here. Where the directory
     cannot be written they are built in a temporary one. Raises `CommandError`: NOT_FOUND without a ledger,
@@ -47,7 +54,7 @@ def current_views(ledger_path: Path, views_path: Path) -> Iterator[Views]:
             target = source.max_position
             with _brought_up_to_date(source, views_path, target) as path, Views(path) as views:
                 _say_what_is_missing(views, target)
-                yield views
+                yield views, source
     except LedgerNotFoundError as error:
         raise CommandError(
             f"There is no ledger to read: {error}. `orderledger run` and `orderledger demo` make one; "

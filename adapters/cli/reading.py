@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from adapters.cli.config import DEFAULT_CONFIG_FILE
-from adapters.cli.config_reading import ConfigError, configured_ledger_path, load_config
-from adapters.cli.current_views import current_views
+from adapters.cli.asking import (
+    DefaultLedger,
+    add_at_option,
+    add_filter_options,
+    add_ledger_options,
+    asked,
+    is_narrowed,
+    row_count,
+    wanted,
+)
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
 from domain.enums import OrderState, OrderType
@@ -26,8 +30,6 @@ from projections import (
     OrderNotInViewsError,
     OrderRow,
     PositionRow,
-    Views,
-    views_path_for,
 )
 
 __all__ = ["register"]
@@ -37,130 +39,81 @@ _JSON_NOTE = (
     "nanoseconds, *_ms: milliseconds, since 1970 UTC)."
 )
 
-DefaultLedger = Callable[[argparse.Namespace], Path]
-
 
 def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
     """Add the commands to `orderledger`. `default_ledger` says which ledger is read without --ledger: if left
     out, the one of the config, else `./ledger.db`."""
-    for name, help_line, shape, run in (
-        ("orders", "every order with its state", "array of orders", _orders),
-        (
-            "open-orders",
-            "orders not done, unknown outcomes included",
-            "array of orders",
-            _open_orders,
-        ),
-        ("positions", "position, entry and realised profit per market", "array of positions", _positions),
-        ("fills", "every execution", "array of fills", _fills),
-        (
-            "history",
-            "everything that happened to one order",
-            'object with "order", "events" and "fills"',
-            _history,
-        ),
-    ):
+
+    def add(name: str, help_line: str, shape: str, run: Callable[[argparse.Namespace], int]) -> Any:
         parser = subparsers.add_parser(
-            name,
-            help=help_line,
-            description=f"Show {help_line}. {_JSON_NOTE.format(shape=shape)}",
+            name, help=help_line, description=f"Show {help_line}. {_JSON_NOTE.format(shape=shape)}"
         )
         parser.add_argument("--json", action="store_true", help=f"print one JSON {shape}")
-        parser.add_argument(
-            "--ledger", metavar="FILE", type=Path, help="the ledger (default: the config's, else ./ledger.db)"
-        )
-        parser.add_argument(
-            "--config", metavar="FILE", help=f"the config (default: {DEFAULT_CONFIG_FILE}, if there is one)"
-        )
-        if name == "history":
-            parser.add_argument(
-                "order",
-                metavar="ORDER",
-                help="a client order id, an exchange order id, or the beginning of one",
-            )
-        else:
-            parser.add_argument("--pair", metavar="PAIR", help="only this market, such as BTC-USD")
-        if name == "orders":
-            parser.add_argument(
-                "--state",
-                metavar="STATE",
-                action="append",
-                default=[],
-                type=_state,
-                help=f"only this state; may be given more than once: {', '.join(OrderState)}",
-            )
-        if name in ("orders", "open-orders", "fills"):
-            parser.add_argument("--limit", metavar="N", type=_count, help="only the latest N")
-        parser.set_defaults(run=run, default_ledger=default_ledger or _configured_ledger)
+        add_ledger_options(parser, default_ledger)
+        add_at_option(parser)
+        parser.set_defaults(run=run)
+        return parser
 
-
-def _state(text: str) -> OrderState:
-    try:
-        return OrderState(text.lower())
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"no such state: {text!r} (one of {', '.join(OrderState)})"
-        ) from None
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
-    return int(text)
-
-
-def _configured_ledger(options: argparse.Namespace) -> Path:
-    return configured_ledger_path(options.config, os.environ)
-
-
-@contextmanager
-def _views(options: argparse.Namespace) -> Iterator[Views]:
-    ledger: Path = options.ledger or options.default_ledger(options)
-    views = views_path_for(ledger)
-    if options.ledger is None:
-        try:
-            configured = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ)
-            views = Path(configured.ledger.effective_views_path)
-        except ConfigError:
-            # Reading works while a config is being edited; the ledger's path was found all the same.
-            pass
-    with current_views(ledger, views) as opened:
-        yield opened
+    orders = add("orders", "every order with its state", "array of orders", _orders)
+    add_filter_options(orders, state=True, tag=True, time_of="created")
+    open_orders = add(
+        "open-orders", "orders not done, unknown outcomes included", "array of orders", _open_orders
+    )
+    add_filter_options(open_orders, state=True, tag=True, time_of="created")
+    positions = add(
+        "positions", "position, entry and realised profit per market", "array of positions", _positions
+    )
+    add_filter_options(positions, time_of="changed last")
+    fills = add("fills", "every execution", "array of fills", _fills)
+    add_filter_options(fills, tag=True, time_of="executed (the venue's time)")
+    for parser in (orders, open_orders, fills):
+        parser.add_argument("--limit", metavar="N", type=row_count, help="only the latest N")
+    history = add(
+        "history",
+        "everything that happened to one order",
+        'object with "order", "events" and "fills"',
+        _history,
+    )
+    add_filter_options(history, market=False, state=True, time_of="recorded (fills: executed)")
+    history.add_argument(
+        "order", metavar="ORDER", help="a client order id, an exchange order id, or the beginning of one"
+    )
 
 
 # The commands
 
 
 def _orders(options: argparse.Namespace) -> int:
-    with _views(options) as views:
-        orders = views.orders(trading_pair=options.pair, states=options.state, limit=options.limit)
+    with asked(options) as ask:
+        orders = ask.views.orders(limit=options.limit, **wanted(options))
     return _show(options, orders, _order_table, "orders")
 
 
 def _open_orders(options: argparse.Namespace) -> int:
-    with _views(options) as views:
-        orders = views.open_orders(trading_pair=options.pair, limit=options.limit)
+    with asked(options) as ask:
+        orders = ask.views.open_orders(limit=options.limit, **wanted(options))
     return _show(options, orders, _order_table, "open orders")
 
 
 def _positions(options: argparse.Namespace) -> int:
-    with _views(options) as views:
-        positions = views.positions(trading_pair=options.pair)
+    with asked(options) as ask:
+        positions = ask.views.positions(**wanted(options))
     return _show(options, positions, _position_table, "positions")
 
 
 def _fills(options: argparse.Namespace) -> int:
-    with _views(options) as views:
-        fills = views.fills(trading_pair=options.pair, limit=options.limit)
+    with asked(options) as ask:
+        fills = ask.views.fills(limit=options.limit, **wanted(options))
     return _show(options, fills, _fill_table, "fills")
 
 
 def _history(options: argparse.Namespace) -> int:
-    with _views(options) as views:
+    with asked(options) as ask:
         try:
-            history = views.history(views.find_order(options.order))
+            history = ask.views.history(ask.views.find_order(options.order), **wanted(options))
         except OrderNotInViewsError as error:
-            raise CommandError(str(error), ExitCode.NOT_FOUND) from None
+            then = "" if options.at is None else f" It may be younger than position {ask.position}."
+            raise CommandError(f"{error}{then}", ExitCode.NOT_FOUND) from None
         except AmbiguousOrderError as error:
             listed = "".join(f"\n  {candidate}" for candidate in error.candidates)
             more = "\n  …" if error.more else ""
@@ -184,8 +137,7 @@ def _show(
     elif rows:
         sys.stdout.write(table(rows))
     else:
-        filtered = options.pair or getattr(options, "state", None)
-        sys.stdout.write(f"No {what}{' match' if filtered else ''}.\n")
+        sys.stdout.write(f"No {what}{' match' if is_narrowed(options) else ''}.\n")
     return ExitCode.OK
 
 

@@ -1,0 +1,209 @@
+"""What every command that asks the ledger has in common: which ledger, which rows, and as of when."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from adapters.cli.config import DEFAULT_CONFIG_FILE
+from adapters.cli.config_reading import ConfigError, configured_ledger_path, load_config
+from adapters.cli.current_views import current_books
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.moments import Moment, moment, point_in_time, utc_ns
+from domain.enums import OrderState
+from projections import (
+    EventSource,
+    Filter,
+    PositionNotInViewsError,
+    TimeBeforeLedgerError,
+    Views,
+    views_path_for,
+)
+
+__all__ = [
+    "Asked",
+    "DefaultLedger",
+    "add_at_option",
+    "add_filter_options",
+    "add_ledger_options",
+    "asked",
+    "books",
+    "is_narrowed",
+    "position_of",
+    "row_count",
+    "say_assumed_zones",
+    "wanted",
+]
+
+DefaultLedger = Callable[[argparse.Namespace], Path]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Views to ask, of now or of the moment that was asked for, and the position they answer from."""
+
+    views: Views
+    position: int
+
+
+def add_ledger_options(parser: argparse.ArgumentParser, default_ledger: DefaultLedger | None = None) -> None:
+    """`--ledger` and `--config`. `default_ledger` says which ledger is read without them."""
+    parser.add_argument(
+        "--ledger", metavar="FILE", type=Path, help="the ledger (default: the config's, else ./ledger.db)"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"the config (default: {DEFAULT_CONFIG_FILE}, if there is one)"
+    )
+    parser.set_defaults(default_ledger=default_ledger or _configured_ledger)
+
+
+def add_at_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--at",
+        metavar="POSITION|TIME",
+        type=moment,
+        help="the answer as it was then: at a position of the log, or at a time (ISO 8601, UTC unless it "
+        "names a zone)",
+    )
+
+
+def add_filter_options(
+    parser: argparse.ArgumentParser,
+    *,
+    market: bool = True,
+    state: bool = False,
+    tag: bool = False,
+    time_of: str = "",
+) -> None:
+    """Those of `--venue --account --pair --state --tag --since --until` that the command's rows have.
+    `time_of` says which time of a row counts."""
+    if market:
+        parser.add_argument("--venue", metavar="VENUE", help="only this venue, such as hyperliquid")
+        parser.add_argument("--account", metavar="ADDRESS", type=_account, help="only this account")
+        parser.add_argument("--pair", metavar="PAIR", help="only this market, such as BTC-USD")
+    if state:
+        parser.add_argument(
+            "--state",
+            metavar="STATE",
+            action="append",
+            default=[],
+            type=_state,
+            help=f"only this state; may be given more than once: {', '.join(OrderState)}",
+        )
+    if tag:
+        parser.add_argument("--tag", metavar="TAG", help="only orders with this tag of a strategy")
+    if time_of:
+        parser.add_argument(
+            "--since",
+            metavar="TIME",
+            type=point_in_time,
+            help=f"only what was {time_of} at this time or later",
+        )
+        parser.add_argument(
+            "--until", metavar="TIME", type=point_in_time, help=f"only what was {time_of} before this time"
+        )
+
+
+def wanted(options: argparse.Namespace) -> Filter:
+    """The filters that were given, for the methods of `projections.Views`."""
+    given = vars(options)
+    since: Moment | None = given.get("since")
+    until: Moment | None = given.get("until")
+    return Filter(
+        venue=given.get("venue"),
+        account=given.get("account"),
+        trading_pair=given.get("pair"),
+        states=given.get("state") or (),
+        tag=given.get("tag"),
+        since_ns=since.time_ns if since else None,
+        until_ns=until.time_ns if until else None,
+    )
+
+
+def is_narrowed(options: argparse.Namespace) -> bool:
+    """Whether any filter was given."""
+    return any(value not in (None, ()) for value in wanted(options).values())
+
+
+@contextmanager
+def books(options: argparse.Namespace) -> Iterator[tuple[Views, EventSource]]:
+    """The current views of the ledger that is meant, and the ledger."""
+    ledger: Path = options.ledger or options.default_ledger(options)
+    path = views_path_for(ledger)
+    if options.ledger is None:
+        try:
+            configured = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ)
+            path = Path(configured.ledger.effective_views_path)
+        except ConfigError:
+            # Reading works while a config is being edited; the ledger's path was found all the same.
+            pass
+    with current_books(ledger, path) as opened:
+        yield opened
+
+
+@contextmanager
+def asked(options: argparse.Namespace) -> Iterator[Asked]:
+    """The views as of `--at`, or of now; what is asked inside is all from the same moment.
+
+    Says on standard error which position a time means. Raises `CommandError` (NOT_FOUND) for a moment of
+    which the ledger knows nothing.
+    """
+    say_assumed_zones(options)
+    with books(options) as (views, source), views.frozen():
+        if options.at is None:
+            yield Asked(views, views.position)
+            return
+        position = position_of(options.at, views)
+        recorded = views.recorded_at(position)
+        when = f", recorded {utc_ns(recorded)}" if recorded is not None else ""
+        print(f"as of position {position}{when}", file=sys.stderr)
+        with views.at(position, source) as then:
+            yield Asked(then, position)
+
+
+def position_of(at: Moment, views: Views) -> int:
+    """The position that a moment means. Raises `CommandError` (NOT_FOUND) when there is none."""
+    try:
+        position = views.position_at(at.time_ns) if at.time_ns is not None else at.position or 0
+        if not 1 <= position <= views.position:
+            raise PositionNotInViewsError(position, views.position)
+    except (PositionNotInViewsError, TimeBeforeLedgerError) as error:
+        raise CommandError(str(error), ExitCode.NOT_FOUND) from None
+    return position
+
+
+def say_assumed_zones(options: argparse.Namespace) -> None:
+    """Say on standard error which of the times given were taken as UTC."""
+    for given in vars(options).values():
+        if isinstance(given, Moment) and given.assumed_utc:
+            print(f"note: {given.text} names no zone: taken as UTC", file=sys.stderr)
+
+
+def row_count(text: str) -> int:
+    """A number of rows, for `argparse`."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
+    return int(text)
+
+
+def _state(text: str) -> OrderState:
+    try:
+        return OrderState(text.lower())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"no such state: {text!r} (one of {', '.join(OrderState)})"
+        ) from None
+
+
+def _account(text: str) -> str:
+    """Addresses are kept in lower case, and shown elsewhere with a checksum in the case of their letters."""
+    return text.lower() if text[:2] in ("0x", "0X") else text
+
+
+def _configured_ledger(options: argparse.Namespace) -> Path:
+    return configured_ledger_path(options.config, os.environ)
