@@ -172,7 +172,14 @@ def test_stepping_never_changes_an_input() -> None:
         session_id="000000abcdef",
         ledger_position=9,
         books_begin_ms=1,
-        positions=(Position(trading_pair="BTC-USD", amount=Decimal("1.5")),),
+        positions=(
+            Position(
+                trading_pair="BTC-USD",
+                amount=Decimal("1.5"),
+                entry_cost=Decimal(64_500),
+                entry_amount=Decimal("1.5"),
+            ),
+        ),
     )
     before = msgspec.msgpack.encode(started)
     session = CoreSession(started=started).ready()

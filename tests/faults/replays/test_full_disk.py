@@ -1,0 +1,122 @@
+"""A disk that takes no more of a recording: trading halts, nothing is left out, and it goes on with room."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from domain.errors import TradingHaltedError
+from domain.inputs import StreamFrame
+from replays.recorder import SessionRecorder
+from replays.replaying import Replay
+from replays.session_file import SessionReader, read_sessions
+from tests.faults.replays.recorder_process import ROOM_BYTES, frame
+from tests.support.core import CoreSession
+from tests.support.live import PAIR, Live, live
+from tests.support.recordings import header_of
+
+_ROOT = Path(__file__).parents[3]
+PADDING_BYTES = 6_000_000
+
+
+def test_what_waited_for_room_is_in_the_file_afterwards(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.replays.recorder_process", "full", str(tmp_path)],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    said = {**json.loads(process.stdout.readline()), **json.loads(process.stdout.readline())}
+    assert "too large" in said["failed"]
+    [path] = tmp_path.iterdir()
+    assert path.stat().st_size == ROOM_BYTES, "the disk refused in the middle of a block"
+    reader = SessionReader(path)
+    before = list(reader)
+    assert reader.torn
+    process.stdin.write("more room\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline()) == {"recovered": True}
+    assert json.loads(process.stdout.readline()) == {"closed": True}
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait() == 0
+    read = list(reader)
+    assert reader.is_closed
+    assert read[: len(before)] == before
+    assert [recorded.item for recorded in read] == [frame(n) for n in range(1, said["recorded"] + 1)]
+
+
+@contextmanager
+def _no_file_larger_than(limit: int) -> Iterator[None]:
+    """For this process: writing beyond it fails as on a full disk. Only the recording is that large."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Recorded(Live):
+    """A connector process in miniature that is recorded."""
+
+    def prepare(self) -> None:
+        options = CoreSession(account=self.account)
+        options.connector, options.options = self.connector, self.connector.options
+        self.recording = SessionRecorder(
+            self.folder / "sessions",
+            "ledger",
+            header_of(options),
+            file_bytes_max=1 << 40,
+            total_bytes_max=1 << 41,
+            on_failure=self.runtime.recorder_stalled,
+            on_recovery=self.runtime.recorder_resumed,
+        )
+        self.runtime.recorder = self.recording
+
+
+def test_trading_halts_while_the_recorder_cannot_write_and_goes_on_with_nothing_left_out() -> None:
+    async def scenario() -> None:
+        async with live(seed=31) as world:
+            world.__class__ = Recorded
+            assert isinstance(world, Recorded)
+            async with world.session():
+                connector, runtime = world.connector, world.runtime
+                noise = base64.b64encode(os.urandom(PADDING_BYTES)).decode()
+                padding = json.dumps({"channel": "padding", "data": noise}).encode()
+                runtime.deliver(StreamFrame(stream="market", data=padding))
+                path = world.recording.path
+                await world.until("the padding is there", lambda: path.stat().st_size > PADDING_BYTES // 2)
+                first = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
+                await world.until_state(first, "open")
+                with _no_file_larger_than(path.stat().st_size):
+                    await world.until("trading halts", lambda: bool(connector.halted_because))
+                    assert "the recorder cannot write" in connector.halted_because
+                    with pytest.raises(TradingHaltedError, match="recorder"):
+                        connector.buy(PAIR, "0.01", world.price("0.8"))  # type: ignore[arg-type]
+                    # What was asked of the venue goes on: only new orders have to wait.
+                    connector.cancel(first)
+                    await world.until_state(first, "cancelled")
+                await world.until("trading goes on", lambda: connector.ready)
+                second = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
+                await world.until_state(second, "open")
+                handled = runtime.inputs_handled
+            assert world.recording.close()
+            report = Replay(read_sessions(world.recording.paths)).run()
+            assert report.identical, report.divergence
+            assert report.inputs >= handled
+
+    asyncio.run(scenario())
