@@ -107,9 +107,10 @@ def update(path: Path, make_core: MakeCore | None = None) -> Update:
     """
     recording = read_sessions([path])
     header = recording.header
-    if header.format_version < FORMAT_VERSION:
+    format_version = recording.readers[0].format_version
+    if format_version < FORMAT_VERSION:
         raise NoTestError(
-            f"It is kept as the example of format {header.format_version} and is never rewritten. To test "
+            f"It is kept as an example of format {format_version} and is never rewritten. To test "
             "the new behaviour, record the session anew."
         )
     if header.part > 1 or len(parts_of(path)) > 1:

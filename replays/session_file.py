@@ -37,9 +37,9 @@ from replays.recording import (
     AnyInput,
     RecordedInput,
     SessionHeader,
-    decode_recorded,
     encode_recorded,
 )
+from replays.upcasting import header_decoder, input_decoder
 
 __all__ = ["Footer", "SessionParts", "SessionReader", "SessionWriter", "read_sessions", "write_session"]
 
@@ -153,9 +153,10 @@ class SessionReader:
     """Reads one recording. The header is there at once; iterating yields the inputs, in flat memory.
 
     Raises `ForeignRecordingError`, `NewerRecordingError` or `DamagedRecordingError` when it is made, and the
-    last of these also while iterating, after everything before the damage was yielded. Once an iteration has
-    ended, `inputs`, `last_sequence`, `digest`, `is_closed` and `torn` say what was found and how the file
-    ends. It may be iterated again, also while the file grows.
+    last of these also while iterating, after everything before the damage was yielded. An older format
+    (`format_version`) is brought forward. Once an iteration has ended, `inputs`, `last_sequence`, `digest`,
+    `is_closed` and `torn` say what was found and how the file ends. It may be iterated again, also while the
+    file grows.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -165,6 +166,7 @@ class SessionReader:
         self.inputs = 0
         self.last_sequence = 0
         self.digest = b""
+        self.format_version = FORMAT_VERSION
         with self.path.open("rb") as file:
             self.header = self._read_header(BlockReader(self.path, file))
 
@@ -201,26 +203,26 @@ class SessionReader:
             self.torn = blocks.torn
         self.inputs, self.last_sequence, self.digest = blocks.inputs, blocks.sequence, digest.digest()
 
-    @staticmethod
-    def _read_header(blocks: BlockReader) -> SessionHeader:
-        blocks.read_version(FORMAT_VERSION)
+    def _read_header(self, blocks: BlockReader) -> SessionHeader:
+        self.format_version = blocks.read_version(FORMAT_VERSION)
         block = blocks.next()
         if block is None:
             raise blocks.damaged("it ends within its header; nothing of it can be used")
         try:
-            return msgspec.msgpack.decode(block.payload, type=SessionHeader)
+            return header_decoder(self.format_version, FORMAT_VERSION)(block.payload)
         except msgspec.MsgspecError as error:
             raise blocks.damaged(f"the header cannot be read: {error}", block.offset) from None
 
     def _read_frames(self, blocks: BlockReader, offset: int, frames: bytes) -> Iterator[RecordedInput]:
         view = memoryview(frames)
+        decode = input_decoder(self.format_version, FORMAT_VERSION)
         may_skip = bool(self.header.derived_from)
         at, end = 0, len(frames)
         while at < end:
             try:
                 (length,) = _LENGTH.unpack_from(view, at)
                 at += _LENGTH.size
-                recorded = decode_recorded(view[at : at + length])
+                recorded = decode(view[at : at + length])
             except (msgspec.MsgspecError, StructError) as error:
                 raise blocks.damaged(f"the next input cannot be read: {error}", offset) from None
             at += length
