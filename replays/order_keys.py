@@ -69,7 +69,10 @@ class OrderKeys:
         for topic, state in events:
             if not topic.startswith("order."):
                 continue
-            ids = _DECODER.decode(state)
+            try:
+                ids = _DECODER.decode(state)
+            except msgspec.MsgspecError:
+                continue  # the core refuses it, and the recording says so
             order = ids.originator_id
             concerned[order] = None
             names = self._keys.setdefault(order, {order: None})
