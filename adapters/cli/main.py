@@ -59,6 +59,7 @@ _COMMANDS = (
             "history": "everything that happened to one order",
         },
     ),
+    _Commands("adapters.cli.why", {"why": "explain an order: its whole life, step by step"}),
     _Commands("adapters.cli.verify", {"verify": "check a ledger from its first event to its views"}),
     _Commands(
         "adapters.cli.seal", {"seal": "note the head of the chain, to prove later that nothing was changed"}

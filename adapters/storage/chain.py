@@ -192,15 +192,19 @@ def _walk_positions(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     # Batches, not one long statement: a long read would keep the writer's log from being folded back.
+    size = _BATCH
     while walk.position < total:
         try:
             rows = connection.execute(
                 f"{_SELECT} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-                (walk.position, total, _BATCH),
+                (walk.position, total, size),
             ).fetchall()
         except sqlite3.DatabaseError:
+            if size == 1:
+                raise
             # Somewhere in the batch is what cannot be read: up to there, event by event.
-            rows = connection.execute(f"{_SELECT} WHERE position = ?", (walk.position + 1,)).fetchall()
+            size = 1
+            continue
         if not rows:
             raise _Bad(walk.position + 1, f"positions {walk.position + 1} to {total} are missing")
         for row in rows:

@@ -176,9 +176,11 @@ class OrderLedger(Application[str]):
         """The events of one order (or account) in the order of their versions; none if it is not known."""
         return [event for _, event in self.history_of(client_order_id)]
 
-    def history_of(self, client_order_id: str) -> list[tuple[int, LedgerEvent]]:
-        """`events_of` with the position of each."""
-        return decoded(self._index.rows_of(client_order_id), self.mapper, None)
+    def history_of(
+        self, client_order_id: str, *, on_unreadable: OnUnreadable | None = None
+    ) -> list[tuple[int, LedgerEvent]]:
+        """`events_of` with the position of each; `on_unreadable` as in `read_batches`."""
+        return decoded(self._index.rows_of(client_order_id), self.mapper, on_unreadable)
 
     def notifications(self, start: int | None = None, limit: int = 1_000) -> Sequence[Notification]:
         """Events as they are stored, undecoded, from position `start` on."""

@@ -1,0 +1,266 @@
+"""`orderledger why`: the life of one order as one would tell it to a colleague."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger, refusals_of_files
+from adapters.cli.current_views import current_views
+from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.meant_order import meant_order
+from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
+from adapters.storage.errors import EventNotReadableError
+from adapters.storage.ledger import OrderLedger
+from domain.inputs import Input, RequestAnswered, RequestFailed, StreamFrame
+from domain.money import decimal_text
+from projections.errors import UnfoldableEventError
+from projections.event_source import UnreadableEvent
+from projections.explaining import Explanation, Step, explain
+from replays.causes import recorded_causes
+from replays.inspecting import kind_of
+
+__all__ = ["register"]
+
+_DAY_NS = 86_400 * 1_000_000_000
+
+
+def register(subparsers: Any) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "why",
+        help="explain an order: its whole life, step by step",
+        description="Explain how an order came to be as it is: one line per fact with its time (UTC), the "
+        "time since the step before, where it came from and which recorded input led to it; then what was "
+        "concluded rather than told, and what is still unknown.",
+    )
+    add_ledger_options(parser)
+    parser.add_argument(
+        "order", metavar="ORDER", help="a client order id, an exchange order id, or the beginning of one"
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="add what came in, byte for byte, from the recordings in sessions/ beside the ledger",
+    )
+    parser.add_argument("--sessions", metavar="DIR", type=Path, help="where the recordings are, with --raw")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object; amounts and prices are decimal strings, times integers (*_ns, *_ms)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    chosen = chosen_ledger(options)
+    explanation = _explained(chosen, options.order)
+    causes: dict[str, Input] = {}
+    if options.raw:
+        causes = _causes(options.sessions or chosen.ledger.with_name("sessions"), explanation)
+    if options.json:
+        sys.stdout.write(_json(explanation, causes, raw=options.raw) + "\n")
+    else:
+        sys.stdout.write(_text(explanation, causes, raw=options.raw))
+    return ExitCode.OK
+
+
+def _explained(chosen: ChosenLedger, key: str) -> Explanation:
+    with current_views(chosen.ledger, chosen.views) as views:
+        order_id = meant_order(views, key)
+    unreadable: list[UnreadableEvent] = []
+
+    def keep(error: EventNotReadableError) -> None:
+        unreadable.append(error)
+
+    with refusals_of_files(), OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger:
+        history = ledger.history_of(order_id, on_unreadable=keep)
+        try:
+            return explain(history, unreadable)
+        except UnfoldableEventError as error:
+            raise CommandError(
+                f"Nothing can be said about {order_id}: {error}. `orderledger verify` says what is wrong.",
+                ExitCode.LEDGER_DAMAGED,
+            ) from None
+
+
+def _causes(directory: Path, explanation: Explanation) -> dict[str, Input]:
+    wanted = {step.causation for step in explanation.steps if step.causation}
+    causes, problems = recorded_causes(directory, wanted)
+    for problem in problems:
+        print(f"warning: {printable(problem)}", file=sys.stderr)
+    if missing := len(wanted - causes.keys()):
+        print(
+            f"warning: {missing} of {len(wanted)} inputs are in no recording in {directory}; "
+            "--sessions DIR names another directory.",
+            file=sys.stderr,
+        )
+    return causes
+
+
+# JSON
+
+
+def _json(explanation: Explanation, causes: Mapping[str, Input], *, raw: bool) -> str:
+    data = msgspec.to_builtins(explanation)
+    if raw:
+        for step in data["steps"]:
+            item = causes.get(step["causation"])
+            step["input"] = None if item is None else _input_data(item)
+    return msgspec.json.encode(data).decode()
+
+
+def _input_data(item: Input) -> dict[str, Any]:
+    """The input with its bytes as they came: text, with what is no UTF-8 escaped."""
+    data: dict[str, Any] = {"kind": kind_of(item)}
+    for name in item.__struct_fields__:
+        value = getattr(item, name)
+        data[name] = _bytes_text(value) if isinstance(value, bytes) else msgspec.to_builtins(value)
+    return data
+
+
+def _bytes_text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+# For the eye
+
+
+def _text(explanation: Explanation, causes: Mapping[str, Input], *, raw: bool) -> str:
+    lines = [*_headlines(explanation), ""]
+    table = _Timeline(explanation)
+    if raw:
+        told: set[str] = set()
+        for step in explanation.steps:
+            lines.append(table.of([step]))
+            if step.causation not in told:
+                told.add(step.causation)
+                lines += _raw_lines(step, causes.get(step.causation))
+    else:
+        lines.append(table.of(explanation.steps))
+    lines.append("")
+    concluded = [step for step in explanation.steps if step.inferred_from]
+    if concluded:
+        lines.append("Concluded, not told:")
+        lines += _bullets(f"{table.time_of(step)}: {step.inferred_from}." for step in concluded)
+    if explanation.unknown:
+        lines.append("Still unknown:")
+        lines += _bullets(f"{each}." for each in explanation.unknown)
+    else:
+        lines.append("Nothing about it is unknown.")
+    return "\n".join(lines) + "\n"
+
+
+def _headlines(order: Explanation) -> list[str]:
+    names = [f"exchange id {', '.join(order.exchange_order_ids)}"] if order.exchange_order_ids else []
+    if order.venue_order_key != order.client_order_id:
+        names.append(f"known to the venue as {order.venue_order_key}")
+    tag = f", tag {order.tag}" if order.tag else ""
+    done = "" if order.done else " (not done)"
+    state = f"It is {order.state.replace('_', ' ')}{done}"
+    if order.outcome_unknown:
+        state += ", and the outcome of a request about it is UNKNOWN"
+    filled = f"filled {decimal_text(order.filled_amount)} of {decimal_text(order.amount)}"
+    if order.filled_amount:
+        filled += f" at {rounded(order.average_fill_price)}"
+    if order.fees:
+        filled += ", fees " + " ".join(f"{rounded(total)} {token}" for token, total in order.fees.items())
+    texts = [
+        f"Order {order.client_order_id}" + (f" ({'; '.join(names)})" if names else ""),
+        f"{order.terms}; {order.venue} {order.account}{tag}",
+        f"{state}: {filled}.",
+    ]
+    width = output_width()
+    return [line for text in texts for line in textwrap.wrap(printable(text), width, subsequent_indent="  ")]
+
+
+class _Timeline:
+    """The steps as a table whose columns stand still also when it is written in pieces."""
+
+    def __init__(self, explanation: Explanation) -> None:
+        steps = explanation.steps
+        days = {step.recorded_at_ns // _DAY_NS for step in steps}
+        sessions = {step.causation.rpartition(":")[0] for step in steps}
+        self._one_day = len(days) == 1
+        self._one_session = len(sessions) == 1
+        self._first = True
+        day = f"{utc_time(steps[0].recorded_at_ns)[:10]} (UTC)" if self._one_day else "TIME (UTC)"
+        self._headings = (day, "AFTER", "FROM", "INPUT", "WHAT HAPPENED")
+        self._cells = {step.position: self._row(step) for step in steps}
+        self._widths = [
+            max(len(self._headings[at]), *(len(row[at]) for row in self._cells.values())) for at in range(4)
+        ]
+
+    def of(self, steps: Any) -> str:
+        """The rows of these steps; with the headings the first time."""
+        columns = [
+            Column(heading.ljust(width), right=heading == "AFTER")
+            for heading, width in zip(self._headings, self._widths, strict=False)
+        ]
+        columns.append(Column(self._headings[4], shortest=30, wrapped=True))
+        table = text_table(columns, [self._cells[step.position] for step in steps], output_width())
+        heading, _, rows = table.partition("\n")
+        shown = rows if not self._first else f"{heading}\n{rows}"
+        self._first = False
+        return shown.removesuffix("\n")
+
+    def time_of(self, step: Step) -> str:
+        """The step's time as the table shows it."""
+        return self._cells[step.position][0]
+
+    def _row(self, step: Step) -> tuple[str, str, str, str, str]:
+        time = utc_time(step.recorded_at_ns)
+        _, _, sequence = step.causation.rpartition(":")
+        cause = sequence if self._one_session else step.causation
+        text = step.text + (f" → {step.state}" if step.state is not None else "")
+        return (
+            time[11:-1] if self._one_day else time,
+            _latency(step.since_previous_ns),
+            str(step.source),
+            cause or "-",
+            f"{text[0].upper()}{text[1:]}",
+        )
+
+
+def _latency(ns: int | None) -> str:
+    if ns is None:
+        return ""
+    sign = "-" if ns < 0 else "+"
+    ms = abs(ns) / 1_000_000
+    if ms < 1_000:
+        return f"{sign}{ms:.1f} ms"
+    if ms < 120_000:
+        return f"{sign}{ms / 1_000:.2f} s"
+    minutes = abs(ns) // 60_000_000_000
+    return f"{sign}{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{sign}{minutes} min"
+
+
+def _bullets(texts: Any) -> list[str]:
+    width = output_width()
+    lines = []
+    for text in texts:
+        lines += textwrap.wrap(printable(text), width, initial_indent="  - ", subsequent_indent="    ")
+    return lines
+
+
+def _raw_lines(step: Step, item: Input | None) -> list[str]:
+    if item is None:
+        return [f"    | input {step.causation or '-'}: not in a recording"]
+    match item:
+        case StreamFrame():
+            what, raw = f"frame of the {item.stream} stream", _bytes_text(item.data)
+        case RequestAnswered():
+            what = f"answer to request {item.request_id}, status {item.status}"
+            raw = _bytes_text(item.body)
+        case RequestFailed():
+            what, raw = f"no answer to request {item.request_id}", item.reason
+        case _:
+            what = kind_of(item).replace("_", " ")
+            raw = msgspec.json.encode(_input_data(item)).decode()
+    return [printable(line) for line in (f"    | input {step.causation}: {what}", f"    | {raw}")]
