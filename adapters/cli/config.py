@@ -301,7 +301,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     request_weight_per_minute: Annotated[
         int,
         Meta(
-            ge=60,
+            ge=200,
             le=1200,
             description="Request weight this process may use. The venue allows 1200 per address on the "
             "internet: lower it when several processes share one.",

@@ -31,6 +31,7 @@ from adapters.hyperliquid.messages import (
     TransferUpdate,
     UnknownStatus,
     VenueCancel,
+    read_rate_limit,
     read_role,
     read_venue_time,
 )
@@ -72,10 +73,14 @@ VENUE = "hyperliquid"
 MIN_NOTIONAL = Decimal(10)
 """Smallest order value in USDC (sheet 9.4)."""
 
-MARGIN_MAX = Decimal(10) ** 12
+MARGIN_MAX = Decimal(10**12)
 """Most USDC one margin change may move: its millionths still fit into what is signed."""
 
+WEIGHT_PER_MINUTE_MIN = 200
+"""With less weight the questions of the start do not fit between what is kept for cancels and orders."""
+
 RETRY_NS = 2 * SECOND
+BUDGET_CHECK_NS = 600 * SECOND
 CHAIN_CHECK_NS = SECOND
 MISSING_FILL_NS = 2 * SECOND
 CLOCK_SKEW_MS_MAX = 2_000
@@ -94,7 +99,7 @@ class HyperliquidOptions:
     signer: str | None = None
     order_ttl_ms: int = 10_000
     slippage: Decimal = Decimal("0.05")
-    weight_share: float = 1.0
+    weight_share: float = 1.0  # deterministic: an option of the session; only its product's floor is used
     weight_per_minute: int = 1200
     retention_ns: int = 60 * SECOND
     not_found_limit: int = 3
@@ -167,6 +172,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._newest_funding_ms = 0
         self._last_fill_ms: dict[str, int] = {}
         self._chain_from_ms: int | None = None
+        self._sweeping = False
+        self._clock_alerted = False
         self.reconnects = 0
         self.frames = 0
 
@@ -196,8 +203,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             order = self.tracker.restore([self._decode_event(topic, state) for topic, state in events])
             self._take_up(order)
         self._ask_metadata()
-        self._ask(info_requests.exchange_status(), self._on_exchange_status)
+        self._ask_venue_time()
         self._ask(info_requests.user_role(self.account_address), self._on_account_role)
+        self._ask_budget()
         self._settled("start")
 
     def _take_up(self, order: InFlightOrder) -> None:
@@ -297,11 +305,26 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             )
         )
 
-    def _on_exchange_status(self, body: bytes) -> None:
-        offset_ms = read_venue_time(body) - self._context.now_ms
-        self._context.venue_offset_ms = offset_ms
-        if abs(offset_ms) > CLOCK_SKEW_MS_MAX:
+    def _ask_venue_time(self) -> None:
+        asked_at_ms = self._context.now_ms
+        self._ask(info_requests.exchange_status(), lambda body: self._on_exchange_status(asked_at_ms, body))
+
+    def _on_exchange_status(self, asked_at_ms: int, body: bytes) -> None:
+        self._context.venue_told_time(read_venue_time(body), asked_at_ms=asked_at_ms)
+        offset_ms = self._context.venue_offset_ms
+        is_off = abs(offset_ms) > CLOCK_SKEW_MS_MAX
+        if is_off and not self._clock_alerted:
             self._alert("clock_skew", f"This clock and the venue's differ by {offset_ms} ms: use NTP.")
+        self._clock_alerted = is_off
+
+    def _ask_budget(self) -> None:
+        """Take over the venue's count of actions: other processes and earlier volume are part of it."""
+        self._ask(info_requests.user_rate_limit(self.account_address), self._on_budget)
+        self._set_deadline(BUDGET_CHECK_NS, "budget")
+
+    def _on_budget(self, body: bytes) -> None:
+        used, cap = read_rate_limit(body)
+        self._context.limits.address.synchronize(used=used, cap=cap)
 
     # -- whose account -------------------------------------------------------------------------------------
 
@@ -371,8 +394,11 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             if order.outcome_unknown:
                 self._resolver.look_into(order)
         for order in self.tracker.incomplete_orders():
-            self._resolver.look_into(order)
-        self._set_deadline_once(self.options.sweep_ns, "sweep")
+            if not order.is_external:
+                self._resolver.look_into(order)
+        if not self._sweeping:
+            self._sweeping = True
+            self._set_deadline(self.options.sweep_ns, "sweep")
 
     # -- everything the venue says -------------------------------------------------------------------------
 
@@ -407,10 +433,17 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case UnknownStatus():
                 self._on_unknown_status(item)
             case TransferUpdate():
-                self.account.keep_message("transfer", item.detail)
+                self.account.book_ledger_update(
+                    update_key=item.update_key,
+                    kind=item.kind,
+                    amount=item.amount,
+                    token=item.token,
+                    detail=item.detail,
+                    exchange_time_ms=item.exchange_time_ms,
+                )
             case Kept():
-                self.account.keep_message(item.why, item.message)
-                self._alert("message_kept", f"{item.why}: {item.message[:200]}")
+                if self.account.keep_message(item.why, item.message):
+                    self._alert("message_kept", f"{item.why}: {item.message[:200]}")
 
     def _is_of_our_books(self, item: TradeUpdate | FundingUpdate, time_ms: int) -> bool:
         """Whether it happened after the books began; held back while their beginning is not known yet."""
@@ -665,9 +698,12 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 if order is not None and order.missing_fill_amount:
                     self._resolver.look_into(order)
             case "sweep":
+                self._set_deadline(self.options.sweep_ns, "sweep")
                 if "recovery" not in self.readiness:
                     self._recovery.sweep()
-                    self._set_deadline(self.options.sweep_ns, "sweep")
+                    self._ask_venue_time()
+            case "budget":
+                self._ask_budget()
 
     # -- numbers and names ---------------------------------------------------------------------------------
 

@@ -60,6 +60,12 @@ class Context:
         """The venue's clock, as far as it was told."""
         return self.now_ms + self.venue_offset_ms
 
+    def venue_told_time(self, time_ms: int, *, asked_at_ms: int) -> None:
+        """Take over the venue's clock. The answer may have been long on its way, so it gives two bounds, and
+        what is between them stays: a pause of this process must not pass for a clock that is off."""
+        earliest, latest = time_ms - self.now_ms, time_ms - asked_at_ms
+        self.venue_offset_ms = min(max(self.venue_offset_ms, earliest), latest)
+
     def next_request_id(self) -> int:
         self.last_request_id += 1
         return self.last_request_id

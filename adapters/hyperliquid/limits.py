@@ -39,6 +39,7 @@ EXHAUSTED_INTERVAL_NS = 10_000_000_000
 STALE_ACTION_COST = 5
 """How many times an action counts that came after its own expiry."""
 
+_ORDERS_PART = 6
 _SECOND_NS = 1_000_000_000
 _WINDOW_NS = 60 * _SECOND_NS
 
@@ -48,11 +49,13 @@ class LimitError(ValueError):
 
 
 class RequestKind(StrEnum):
-    """What a request is for; cancels come first when capacity is short."""
+    """What a request is for. When capacity is short cancels come first, then orders, then reads; last those
+    reads that come in thousands, such as the status of each order that a list does not show."""
 
-    ORDER = "order"
     CANCEL = "cancel"
+    ORDER = "order"
     INFO = "info"
+    PATIENT_INFO = "patient_info"
 
 
 def action_weight(entries: int) -> int:
@@ -64,10 +67,11 @@ class WeightWindow:
     """The weight that one IP address has used in the last 60 seconds.
 
     `share` is the part of the venue's limit that this process may use, for several processes on one address.
-    `cancel_reserve` is the weight that only cancels may use.
+    `cancel_reserve` is the weight that only cancels may use. With `orders_first` a sixth is kept from reads;
+    patient reads leave half of theirs to the others.
     """
 
-    __slots__ = ("_used", "_weights", "cancel_limit", "limit")
+    __slots__ = ("_limits", "_used", "_weights", "cancel_limit", "limit", "read_limit")
 
     def __init__(
         self,
@@ -75,17 +79,25 @@ class WeightWindow:
         weight_per_minute: int = WEIGHT_PER_MINUTE,
         share: float = 1.0,  # deterministic: an option of the session; only its product's floor is used
         cancel_reserve: int = 100,
+        orders_first: bool = False,
     ) -> None:
-        """Raises LimitError when the reserve leaves nothing for orders and reads."""
+        """Raises LimitError when the reserves leave nothing for orders and reads."""
         if not 0 < share <= 1:
             raise LimitError(f"the share of the weight limit must be above 0 and at most 1, got {share}")
         self.cancel_limit = int(weight_per_minute * share)
         self.limit = self.cancel_limit - cancel_reserve
-        if cancel_reserve < 0 or self.limit < 1:
+        self.read_limit = self.limit - (self.cancel_limit // _ORDERS_PART if orders_first else 0)
+        if cancel_reserve < 0 or self.read_limit < 1:
             raise LimitError(
                 f"a weight of {self.cancel_limit} per minute with {cancel_reserve} reserved for cancels"
                 " leaves nothing for orders and reads"
             )
+        self._limits = {
+            RequestKind.CANCEL: self.cancel_limit,
+            RequestKind.ORDER: self.limit,
+            RequestKind.INFO: self.read_limit,
+            RequestKind.PATIENT_INFO: (self.read_limit + 1) // 2,
+        }
         self._weights: deque[tuple[int, int]] = deque()
         self._used = 0
 
@@ -100,7 +112,7 @@ class WeightWindow:
 
         Raises LimitError when the weight is above the whole limit of its kind.
         """
-        limit = self.cancel_limit if kind is RequestKind.CANCEL else self.limit
+        limit = self._limits[kind]
         if weight > limit:
             raise LimitError(f"a request of weight {weight} is above the limit of {limit} per minute")
         excess = self.used(now_ns) + weight - limit
@@ -197,6 +209,7 @@ class RequestLimits:
             self.address.charge(entries, now_ns)
         return wait
 
-    def admit_info(self, weight: int, now_ns: int) -> int:
+    def admit_info(self, weight: int, now_ns: int, *, patient: bool = False) -> int:
         """0 and counted when a read of this weight may go now; otherwise the nanoseconds to wait."""
-        return self.window.admit(RequestKind.INFO, weight, now_ns)
+        kind = RequestKind.PATIENT_INFO if patient else RequestKind.INFO
+        return self.window.admit(kind, weight, now_ns)

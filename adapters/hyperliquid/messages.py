@@ -41,6 +41,7 @@ __all__ = [
     "TransferUpdate",
     "UnknownStatus",
     "VenueCancel",
+    "read_rate_limit",
     "read_role",
     "read_venue_time",
 ]
@@ -306,6 +307,11 @@ class _ExchangeStatus(msgspec.Struct):
     time: _TimeMs
 
 
+class _RateLimit(msgspec.Struct):
+    used: Annotated[int, msgspec.Meta(ge=0)] = msgspec.field(name="nRequestsUsed")
+    cap: Annotated[int, msgspec.Meta(ge=0)] = msgspec.field(name="nRequestsCap")
+
+
 class _Role(msgspec.Struct):
     role: str
     data: dict[str, Any] = {}
@@ -431,6 +437,10 @@ class HyperliquidMessages:
             else:
                 kept.append(item)
         return [*seen.values(), *kept]
+
+    def read_historical_orders(self, body: bytes) -> list[Item]:
+        """`historicalOrders`: one update for each status an order had, newest first."""
+        return list(self._order_updates(msgspec.Raw(body)))
 
     def read_fills(self, body: bytes) -> list[Item]:
         """`userFills` or `userFillsByTime`."""
@@ -602,6 +612,12 @@ class HyperliquidMessages:
 def read_venue_time(body: bytes) -> int:
     """The block time (ms) in an `exchangeStatus` answer. Raises `MessageError`."""
     return _decode(body, _ExchangeStatus).time
+
+
+def read_rate_limit(body: bytes) -> tuple[int, int]:
+    """Actions the account has taken, and how many it may take (`userRateLimit`). Raises `MessageError`."""
+    limit = _decode(body, _RateLimit)
+    return limit.used, limit.cap
 
 
 def read_role(body: bytes) -> tuple[str, str | None]:

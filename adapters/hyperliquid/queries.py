@@ -24,25 +24,35 @@ class Queries:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waiting: deque[tuple[InfoRequest, AnswerHandler]] = deque()
+        self._patient: deque[tuple[InfoRequest, AnswerHandler]] = deque()
         self._out: dict[int, tuple[InfoRequest, AnswerHandler]] = {}
 
-    def ask(self, request: InfoRequest, handler: AnswerHandler) -> None:
-        """Ask once. `handler` is called in a later step, with the answer or with None."""
-        self._waiting.append((request, handler))
+    def ask(self, request: InfoRequest, handler: AnswerHandler, *, patient: bool = False) -> None:
+        """Ask once. `handler` is called in a later step, with the answer or with None.
+
+        `patient` is for reads of which there may be thousands: they wait for all others.
+        """
+        (self._patient if patient else self._waiting).append((request, handler))
 
     def flush(self) -> None:
         """Send what the limit permits; set a deadline for the rest."""
+        if self._flush(self._waiting, patient=False):
+            self._flush(self._patient, patient=True)
+
+    def _flush(self, waiting: deque[tuple[InfoRequest, AnswerHandler]], *, patient: bool) -> bool:
+        """Send from the front; False when something has to wait."""
         context = self._context
-        while self._waiting:
-            request, handler = self._waiting[0]
-            wait_ns = context.limits.admit_info(request.weight, context.now_ns())
+        while waiting:
+            request, handler = waiting[0]
+            wait_ns = context.limits.admit_info(request.weight, context.now_ns(), patient=patient)
             if wait_ns:
                 context.set_deadline(wait_ns, "flush")
-                return
-            self._waiting.popleft()
+                return False
+            waiting.popleft()
             request_id = context.next_request_id()
             self._out[request_id] = (request, handler)
             context.effect(Query(request_id=request_id, body=request.body))
+        return True
 
     def answered(self, request_id: int, status: int, body: bytes) -> bool:
         """Hand out an answer; False when no read has this id."""

@@ -16,7 +16,7 @@ from adapters.hyperliquid.messages import AccountState, Item, Kept, MessageError
 from adapters.hyperliquid.queries import Queries
 from domain.enums import Submission
 from domain.in_flight_order import InFlightOrder
-from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate
+from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate, UpdateStatus
 
 __all__ = ["OVERLAP_MS", "FillSearch", "Recovery"]
 
@@ -24,8 +24,15 @@ OVERLAP_MS = 60_000
 """How far before the last booked time fills and funding are asked for again (sheet 7.5)."""
 
 RETRY_NS = 2 * SECOND
+HISTORY_FROM_ORDERS = 60
+"""When so many orders are missing from the list, one answer about the latest ends costs less weight than
+asking about each (sheet 9.1)."""
+
 SWEEP_NS = 60 * SECOND
 """A live order that was not seen for this long is looked for (sheet 13.6)."""
+
+
+_ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
 
 
 class FillSearch:
@@ -202,16 +209,43 @@ class Recovery:
             elif isinstance(item, Kept):
                 complete = False
         # A row that could not be read may be any order: then no order counts as missing from the list.
-        for order in context.tracker.live_orders() if complete else ():
-            is_missing = (
-                order.submission is not Submission.NONE
-                and order.id not in listed
-                and order.updated_at_ns <= asked_at_ns
-                and self._dex_of(order) == dex
+        missing = [
+            order
+            for order in (context.tracker.live_orders() if complete else ())
+            if order.submission is not Submission.NONE
+            and order.id not in listed
+            and order.updated_at_ns <= asked_at_ns
+            and self._dex_of(order) == dex
+        ]
+        if len(missing) < HISTORY_FROM_ORDERS:
+            self._look_into_all(missing)
+        else:
+            self._queries.ask(
+                info_requests.historical_orders(context.account_address),
+                lambda body: self._on_history(missing, body),
             )
-            if is_missing:
-                self._look_into(order)
         self._done(generation, f"orders {dex}")
+
+    def _look_into_all(self, orders: Sequence[InFlightOrder]) -> None:
+        for order in orders:
+            self._look_into(order)
+
+    def _on_history(self, missing: Sequence[InFlightOrder], body: bytes | None) -> None:
+        """Take the ends of the missing orders; who is not among them is asked about one by one."""
+        context = self._context
+        try:
+            items = [] if body is None else context.messages.read_historical_orders(body)
+        except MessageError as error:
+            context.alert("unreadable_answer", f"historicalOrders: {error}")
+            items = []
+        wanted = dict.fromkeys(order.id for order in missing)
+        for item in items:
+            if not isinstance(item, OrderUpdate) or item.status in _ALIVE:
+                continue
+            order = context.tracker.find(item.venue_order_key, item.exchange_order_id)
+            if order is not None and order.id in wanted:
+                context.take(item)
+        self._look_into_all([order for order in missing if not order.is_done])
 
     @staticmethod
     def _dex_of(order: InFlightOrder) -> str:

@@ -112,6 +112,7 @@ class Resolver:
         self._queries.ask(
             info_requests.order_status(self._context.account_address, target),
             lambda body: self._on_status(order_id, body),
+            patient=True,
         )
 
     def _since_ms(self, order: InFlightOrder) -> int:
@@ -246,9 +247,12 @@ class Resolver:
     def _ask_venue_time(self, order: InFlightOrder, case: _Case) -> None:
         case.asking = True
         order_id = order.id
-        self._queries.ask(info_requests.exchange_status(), lambda body: self._on_venue_time(order_id, body))
+        asked_at_ms = self._context.now_ms
+        self._queries.ask(
+            info_requests.exchange_status(), lambda body: self._on_venue_time(order_id, asked_at_ms, body)
+        )
 
-    def _on_venue_time(self, order_id: str, body: bytes | None) -> None:
+    def _on_venue_time(self, order_id: str, asked_at_ms: int, body: bytes | None) -> None:
         context = self._context
         found = self._found(order_id)
         if found is None:
@@ -260,7 +264,7 @@ class Resolver:
             context.alert("unreadable_answer", f"exchangeStatus: {error}", order=order_id)
             now_ms = None
         if now_ms is not None:
-            context.venue_offset_ms = now_ms - context.now_ms
+            context.venue_told_time(now_ms, asked_at_ms=asked_at_ms)
             expiry_ms = order.expires_at_ms
             if expiry_ms is not None and now_ms > expiry_ms + EXPIRY_MARGIN_MS and self._is_open(order):
                 # The status was asked before this was known: once more, and then it counts.
@@ -300,10 +304,11 @@ class Resolver:
             # The venue shrinks a reduce-only order to the position, and calls that filled (sheet 4.7).
             self._context.tracker.dropped_rest(order, "reduce_only_shrunk")
         else:
+            # An order placed elsewhere may have executed in part before the books began.
             self._context.alert(
                 "missing_fills",
                 f"The venue calls the order filled, but {order.missing_fill_amount} of it has no fill.",
-                level="error",
+                level="warning" if order.is_external else "error",
                 order=order.id,
             )
 

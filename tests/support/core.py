@@ -218,6 +218,7 @@ class CoreSession:
             "spotMeta": SPOT_META,
             "exchangeStatus": lambda body: {"time": self.now_ms, "specialStatuses": None},
             "userRole": {"role": "user"},
+            "userRateLimit": {"cumVlm": "0.0", "nRequestsUsed": 0, "nRequestsCap": 10_000},
             "clearinghouseState": lambda body: self.account_state(),
             "frontendOpenOrders": lambda body: self.open_orders,
             "userFillsByTime": lambda body: [
