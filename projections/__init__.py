@@ -6,6 +6,7 @@ answers questions with typed rows.
 
 from projections.building import OnProgress, are_current, catch_up, rebuild
 from projections.canonical import views_digest
+from projections.differences import Differences, OrderChange, PositionChange, differences
 from projections.errors import (
     AmbiguousOrderError,
     DamagedViewsError,
@@ -28,6 +29,7 @@ from projections.event_source import (
     UnreadableEvent,
 )
 from projections.filters import Filter
+from projections.profit import PnlRow, pnl, pnl_totals
 from projections.queries import Views
 from projections.rows import (
     FillRow,
@@ -39,29 +41,36 @@ from projections.rows import (
     TimelineRow,
 )
 from projections.runner import ProjectionRunner
+from projections.statistics import Latency, StatsRow, stats
 from projections.views_file import views_path_for
 
 __all__ = [
     "AmbiguousOrderError",
     "DamagedViewsError",
+    "Differences",
     "EventSource",
     "EventSubscription",
     "FillRow",
     "Filter",
     "FundingRow",
+    "Latency",
     "NewerViewsError",
     "NotViewsError",
     "OnProgress",
     "OnUnreadable",
+    "OrderChange",
     "OrderHistory",
     "OrderNotInViewsError",
     "OrderRow",
     "OtherLedgerError",
     "ParkedRow",
+    "PnlRow",
+    "PositionChange",
     "PositionNotInViewsError",
     "PositionRow",
     "PositionedEvent",
     "ProjectionRunner",
+    "StatsRow",
     "TimeBeforeLedgerError",
     "TimelineRow",
     "UnreadableEvent",
@@ -72,7 +81,11 @@ __all__ = [
     "ViewsUnavailableError",
     "are_current",
     "catch_up",
+    "differences",
+    "pnl",
+    "pnl_totals",
     "rebuild",
+    "stats",
     "views_digest",
     "views_path_for",
 ]

@@ -8,7 +8,7 @@ one stretch of the log. Neither depends on how far back the position lies.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,10 @@ from projections.rows import OrderRow, PositionRow, typed_row
 from projections.spans import nodes_around
 from projections.tables import CHECKPOINT_EVERY, FILLS, FUNDING, ORDERS, POSITIONS
 
-__all__ = ["Past", "position_at", "recorded_at"]
+__all__ = ["OrderKey", "Past", "position_at", "recorded_at"]
+
+OrderKey = tuple[int, str]
+"""The position of an order's first event, and its client order id."""
 
 _ORDERS_PER_LOOK = 500
 _PATIENCE_S = 10.0
@@ -40,27 +43,33 @@ class Past:
         self._source = source
         self.position = position
         self._views_position = views_position
+        self._folded: dict[int, OrderRow] = {}
 
     @cached_property
-    def orders_in_flight(self) -> list[OrderRow]:
-        """Every order that had an event by then and another one since, as it was then, oldest first."""
+    def in_flight(self) -> list[OrderKey]:
+        """Every order that had an event by then and another one since, oldest first."""
         nodes = list(nodes_around(self.position, self._views_position))
-        found = self._connection.execute(
-            f"SELECT client_order_id, created_position FROM orders WHERE span_node <> 0 "
+        return self._connection.execute(
+            f"SELECT created_position, client_order_id FROM orders WHERE span_node <> 0 "
             f"AND span_node IN ({', '.join('?' * len(nodes))}) AND created_position <= ? "
             f"AND last_position > ? ORDER BY created_position",
             (*nodes, self.position, self.position),
         ).fetchall()
-        orders = []
-        for start in range(0, len(found), _ORDERS_PER_LOOK):
-            part = found[start : start + _ORDERS_PER_LOOK]
-            reached = self._reached([client_order_id for client_order_id, _ in part])
-            for client_order_id, created_position in part:
+
+    def orders(self, keys: Sequence[OrderKey]) -> list[OrderRow]:
+        """Some of those `in_flight`, as they were then."""
+        missing = [key for key in keys if key[0] not in self._folded]
+        for start in range(0, len(missing), _ORDERS_PER_LOOK):
+            part = missing[start : start + _ORDERS_PER_LOOK]
+            reached = self._reached([client_order_id for _, client_order_id in part])
+            for created_position, client_order_id in part:
                 version, last_position = reached[client_order_id]
                 order = InFlightOrder.fold(self._source.events_of(client_order_id, version + 1))
                 row = order_row(order, created_position, last_position)
-                orders.append(typed_row(OrderRow, dict(zip(ORDERS.columns, row, strict=True))))
-        return orders
+                self._folded[created_position] = typed_row(
+                    OrderRow, dict(zip(ORDERS.columns, row, strict=True))
+                )
+        return [self._folded[created_position] for created_position, _ in keys]
 
     def _reached(self, client_order_ids: list[str]) -> dict[str, tuple[int, int]]:
         """The version each order had reached, and the position of that event."""

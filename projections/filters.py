@@ -31,6 +31,7 @@ class Filter(TypedDict, total=False):
     `since_ns` is the first moment that counts and `until_ns` the first that does not, in nanoseconds UTC: of
     an order its creation, of a fill or funding payment the venue's time, of an event when it was recorded, of
     a position its last change. `states` (empty: all) and `tag` (a strategy's) are those of an order.
+    `after_position`: only what an event after this position of the log added or changed.
     """
 
     venue: str | None
@@ -40,6 +41,7 @@ class Filter(TypedDict, total=False):
     tag: str | None
     since_ns: int | None
     until_ns: int | None
+    after_position: int | None
 
 
 def order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
@@ -47,7 +49,7 @@ def order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
     if (tag := wanted.get("tag")) is not None:
         # The second term lets SQLite use the index, which leaves out the orders without a tag.
         conditions.append(("tag = ? AND tag <> ''" if tag else "tag = ?", [tag]))
-    return conditions + _states(wanted) + _time("created_at_ns", wanted)
+    return conditions + _states(wanted) + _time("created_at_ns", wanted) + _after("last_position", wanted)
 
 
 def order_matches(order: OrderRow, **wanted: Unpack[Filter]) -> bool:
@@ -60,6 +62,7 @@ def order_matches(order: OrderRow, **wanted: Unpack[Filter]) -> bool:
         and _is(order.tag, wanted.get("tag"))
         and (not states or order.state in states)
         and _within(order.created_at_ns, wanted)
+        and order.last_position > (wanted.get("after_position") or 0)
     )
 
 
@@ -69,6 +72,7 @@ def position_matches(position: PositionRow, **wanted: Unpack[Filter]) -> bool:
         and _is(position.account, wanted.get("account"))
         and _is(position.trading_pair, wanted.get("trading_pair"))
         and _within(position.updated_at_ns, wanted)
+        and position.last_position > (wanted.get("after_position") or 0)
     )
 
 
@@ -76,17 +80,16 @@ def fill_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
     conditions = _market(wanted)
     if (tag := wanted.get("tag")) is not None:
         conditions.append(("client_order_id IN (SELECT client_order_id FROM orders WHERE tag = ?)", [tag]))
-    return conditions + _exchange_time("exchange_time_ms", wanted)
+    return conditions + _exchange_time("exchange_time_ms", wanted) + _after("position", wanted)
 
 
 def funding_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
-    return _market(wanted) + _exchange_time(
-        f"coalesce(exchange_time_ms, recorded_at_ns / {_NS_PER_MS})", wanted
-    )
+    time = f"coalesce(exchange_time_ms, recorded_at_ns / {_NS_PER_MS})"
+    return _market(wanted) + _exchange_time(time, wanted) + _after("position", wanted)
 
 
 def timeline_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
-    return _states(wanted) + _time("recorded_at_ns", wanted)
+    return _states(wanted) + _time("recorded_at_ns", wanted) + _after("position", wanted)
 
 
 def _market(wanted: Filter) -> list[Condition]:
@@ -101,6 +104,11 @@ def _market(wanted: Filter) -> list[Condition]:
 def _states(wanted: Filter) -> list[Condition]:
     states = [str(state) for state in wanted.get("states", ())]
     return [(f"state IN ({', '.join('?' * len(states))})", states)] if states else []
+
+
+def _after(column: str, wanted: Filter) -> list[Condition]:
+    after = wanted.get("after_position")
+    return [] if after is None else [(f"{column} > ?", [after])]
 
 
 def _time(column: str, wanted: Filter) -> list[Condition]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
-from projections.as_of import Past, position_at, recorded_at
+from projections.as_of import OrderKey, Past, position_at, recorded_at
 from projections.errors import (
     AmbiguousOrderError,
     OrderNotInViewsError,
@@ -173,6 +173,28 @@ class Views:
                 rows = self._past.positions
         return [row for row in rows if position_matches(row, **wanted)]
 
+    def orders_changed_since(self, **wanted: Unpack[Filter]) -> list[OrderRow]:
+        """Of a moment in the past (`at`): the orders that existed then and had further events later, as they
+        were then. None of now."""
+        if self._past is None:
+            return []
+        with translated(self.path):
+            orders = self._past.orders(self._past.in_flight)
+        return [order for order in orders if order_matches(order, **wanted)]
+
+    def acknowledgement_times_ns(self) -> dict[str, int]:
+        """By client order id, how long it took from when the first request was about to leave until the venue
+        was first heard to have the order (acknowledged, or filled at once), by our clock."""
+        sent, heard = "topic = 'order.submitted'", "topic IN ('order.acknowledged', 'order.filled')"
+        conditions = "" if self._past is None else f" AND position <= {self._past.position}"
+        with translated(self.path):
+            rows = self._connection.execute(
+                f"SELECT client_order_id, min(recorded_at_ns) FILTER (WHERE {heard}) "
+                f"- min(recorded_at_ns) FILTER (WHERE {sent}) AS elapsed_ns FROM order_timeline "
+                f"WHERE ({sent} OR {heard}){conditions} GROUP BY client_order_id HAVING elapsed_ns >= 0"
+            )
+            return dict(rows.fetchall())
+
     def order(self, client_order_id: str) -> OrderRow | None:
         """One order by its client id; None when there is none."""
         rows = self._orders([("client_order_id = ?", [client_order_id])], None, {}, client_order_id)
@@ -252,15 +274,25 @@ class Views:
         conditions.append(("created_position <= ? AND last_position <= ?", [now, now]))
         rows = self._select(OrderRow, conditions, "created_position", limit)
         with translated(self.path):
-            rows += [
+            keys = self._past.in_flight
+            if client_order_id is not None:
+                keys = [key for key in keys if key[1] == client_order_id]
+            changed = [
                 order
-                for order in self._past.orders_in_flight
-                if order_matches(order, **wanted)
-                and not (only_open and order.done)
-                and client_order_id in (None, order.client_order_id)
+                for order in self._newest_in_flight(keys, rows, limit)
+                if order_matches(order, **wanted) and not (only_open and order.done)
             ]
-        rows.sort(key=lambda order: order.created_position)
+        rows = sorted(rows + changed, key=lambda order: order.created_position)
         return rows if limit is None else rows[-limit:]
+
+    def _newest_in_flight(
+        self, keys: list[OrderKey], rows: list[OrderRow], limit: int | None
+    ) -> list[OrderRow]:
+        """Those that can be among the newest `limit`, beside the rows that were found already."""
+        assert self._past is not None, "of now, there is nothing to fold"
+        if limit is not None and len(rows) >= limit:
+            keys = [key for key in keys if key[0] > rows[-limit].created_position]
+        return self._past.orders(keys)
 
     def _select(
         self, kind: type[Row], conditions: Sequence[Condition], order_by: str, limit: int | None

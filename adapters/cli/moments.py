@@ -20,8 +20,8 @@ _LATEST_NS = 2**63 - 1
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What was typed (`text`), and what it is: a `position`, or a `time_ns` (UTC). `assumed_utc`: a time whose
-    zone nobody gave."""
+    """What was typed (`text`), and what it is: a `position`, or a `time_ns` (UTC). `assumed_utc`: a time
+    whose zone nobody gave."""
 
     text: str
     position: int | None = None

@@ -33,7 +33,7 @@ from projections.views_file import ViewsFile
 from tests.unit.projections.conftest import OpenViews
 from tests.unit.projections.logs import ACCOUNT, PAIRS, START_NS, VENUE, LogBuilder, MemoryLog, logs
 
-many = settings(max_examples=60, deadline=None)
+many = settings(max_examples=40, deadline=None)
 
 _MS = 1_000_000
 

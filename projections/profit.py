@@ -1,0 +1,120 @@
+"""Profit and loss: what the fills and funding of each market came to, and the sum over an account.
+
+Realised profit and funding come from the views alone. Unrealised profit needs a mark price, which is no fact
+of the ledger: whoever asks brings it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from domain.money import MONEY, ZERO
+from domain.position import Position
+from projections.rows import PositionRow
+
+__all__ = ["PnlRow", "pnl", "pnl_totals"]
+
+
+class PnlRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Profit and loss of one market, or of all markets of an account (`trading_pair` None), in quote units.
+
+    `realised_pnl` is before fees and funding; `fees` maps a token to what was paid (negative: received);
+    `funding` is the signed cash effect. `unrealised_pnl` is None where something is held and its mark or its
+    entry is not known. `net_pnl` is realised and unrealised profit and funding less fees, a unit of the fees'
+    token taken for a unit of the quote: None when there are fees in more than one token, or no unrealised
+    profit. `unpriced_amount` (None in a sum) was closed at an entry nobody told: its profit is in no figure.
+    """
+
+    venue: str
+    account: str
+    trading_pair: str | None
+    amount: Decimal | None
+    average_entry: Decimal | None
+    mark_price: Decimal | None
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal | None
+    fees: dict[str, Decimal]
+    funding: Decimal
+    net_pnl: Decimal | None
+    volume: Decimal
+    unpriced_amount: Decimal | None
+
+
+def pnl(positions: Iterable[PositionRow], marks: Mapping[str, Decimal] | None = None) -> list[PnlRow]:
+    """Profit and loss per market, in the order of the positions. `marks`: trading pair to mark price."""
+    return [_of_market(position, (marks or {}).get(position.trading_pair)) for position in positions]
+
+
+def pnl_totals(rows: Iterable[PnlRow]) -> list[PnlRow]:
+    """The sums per venue and account, in their order. An unrealised profit that one market lacks, the sum
+    lacks too."""
+    totals: dict[tuple[str, str], PnlRow] = {}
+    for row in rows:
+        key = (row.venue, row.account)
+        totals[key] = _plus(totals[key], row) if key in totals else _as_total(row)
+    return [totals[key] for key in sorted(totals)]
+
+
+def _of_market(row: PositionRow, mark: Decimal | None) -> PnlRow:
+    unrealised: Decimal | None = ZERO
+    if row.amount:
+        held = Position(
+            trading_pair=row.trading_pair,
+            amount=row.amount,
+            entry_cost=row.entry_cost,
+            entry_amount=row.entry_amount,
+        )
+        unrealised = None if mark is None else held.unrealised_pnl(mark)
+    return PnlRow(
+        venue=row.venue,
+        account=row.account,
+        trading_pair=row.trading_pair,
+        amount=row.amount,
+        average_entry=row.average_entry,
+        mark_price=mark,
+        realised_pnl=row.realised_pnl,
+        unrealised_pnl=unrealised,
+        fees=row.fees,
+        funding=row.funding,
+        net_pnl=_net(row.realised_pnl, unrealised, row.fees, row.funding),
+        volume=row.volume,
+        unpriced_amount=row.unpriced_amount,
+    )
+
+
+def _as_total(row: PnlRow) -> PnlRow:
+    return msgspec.structs.replace(
+        row, trading_pair=None, amount=None, average_entry=None, mark_price=None, unpriced_amount=None
+    )
+
+
+def _plus(total: PnlRow, row: PnlRow) -> PnlRow:
+    unrealised = None
+    if total.unrealised_pnl is not None and row.unrealised_pnl is not None:
+        unrealised = MONEY.add(total.unrealised_pnl, row.unrealised_pnl)
+    fees = dict(total.fees)
+    for token, fee in row.fees.items():
+        fees[token] = MONEY.add(fees.get(token, ZERO), fee)
+    realised = MONEY.add(total.realised_pnl, row.realised_pnl)
+    funding = MONEY.add(total.funding, row.funding)
+    return msgspec.structs.replace(
+        total,
+        realised_pnl=realised,
+        unrealised_pnl=unrealised,
+        fees=dict(sorted(fees.items())),
+        funding=funding,
+        net_pnl=_net(realised, unrealised, fees, funding),
+        volume=MONEY.add(total.volume, row.volume),
+    )
+
+
+def _net(
+    realised: Decimal, unrealised: Decimal | None, fees: Mapping[str, Decimal], funding: Decimal
+) -> Decimal | None:
+    if unrealised is None or len(fees) > 1:
+        return None
+    gained = MONEY.add(MONEY.add(realised, unrealised), funding)
+    return MONEY.subtract(gained, next(iter(fees.values()), ZERO))

@@ -1,0 +1,103 @@
+"""Profit and loss of markets and accounts, to the last digit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from domain.enums import TradeType
+from domain.events import AccountFundingBooked, AccountPositionAsserted
+from projections import pnl, pnl_totals
+from tests.unit.projections.conftest import OpenViews
+from tests.unit.projections.logs import LogBuilder
+
+
+def a_day() -> LogBuilder:
+    """Bought 0.4 BTC at 43,000, sold 0.1 at 43,100; sold 2 ETH short at 2,300; paid funding."""
+    builder = LogBuilder()
+    builder.open_order("a", "77")
+    builder.filled("a", fill_key="1", amount=Decimal("0.4"), fee=Decimal("1.72"))
+    builder.filled(
+        "a",
+        fill_key="2",
+        amount=Decimal("0.1"),
+        price=Decimal("43100"),
+        trade_type=TradeType.SELL,
+        fee=Decimal("-0.22"),
+    )
+    builder.open_order("b", "78", trading_pair="ETH-USD", trade_type=TradeType.SELL)
+    builder.filled(
+        "b",
+        fill_key="3",
+        exchange_order_id="78",
+        trading_pair="ETH-USD",
+        trade_type=TradeType.SELL,
+        amount=Decimal("2"),
+        price=Decimal("2300"),
+        fee=Decimal("1"),
+    )
+    builder.account(
+        AccountFundingBooked,
+        funding_key="f",
+        trading_pair="BTC-USD",
+        amount=Decimal("-0.5"),
+        token="USDC",
+        rate=Decimal("0.1"),
+        position_size=Decimal("1"),
+    )
+    return builder
+
+
+def test_realised_unrealised_fees_and_funding_add_up_to_the_net_profit(views_of: OpenViews) -> None:
+    rows = pnl(
+        views_of(a_day().events).positions(), {"BTC-USD": Decimal("43200"), "ETH-USD": Decimal("2310")}
+    )
+    btc, eth = rows
+    assert (btc.realised_pnl, btc.unrealised_pnl, btc.fees, btc.funding) == (
+        Decimal("10"),
+        Decimal("60"),
+        {"USDC": Decimal("1.5")},
+        Decimal("-0.5"),
+    )
+    assert btc.net_pnl == Decimal("68")
+    assert (eth.unrealised_pnl, eth.net_pnl) == (Decimal("-20"), Decimal("-21"))
+    (total,) = pnl_totals(rows)
+    assert (total.trading_pair, total.realised_pnl, total.unrealised_pnl) == (None, Decimal(10), Decimal(40))
+    assert (total.fees, total.net_pnl) == ({"USDC": Decimal("2.5")}, Decimal(47))
+
+
+def test_without_a_mark_there_is_no_unrealised_and_no_net_profit(views_of: OpenViews) -> None:
+    rows = pnl(views_of(a_day().events).positions(), {"BTC-USD": Decimal("43200")})
+    assert [row.unrealised_pnl is None for row in rows] == [False, True]
+    (total,) = pnl_totals(rows)
+    assert (total.realised_pnl, total.unrealised_pnl, total.net_pnl) == (Decimal(10), None, None)
+
+
+def test_a_flat_market_needs_no_mark(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    builder.open_order("a", "77")
+    builder.filled("a", fill_key="1")
+    builder.filled("a", fill_key="2", trade_type=TradeType.SELL, price=Decimal("43001"))
+    (row,) = pnl(views_of(builder.events).positions())
+    assert (row.unrealised_pnl, row.net_pnl) == (Decimal(0), Decimal("0.4") - Decimal("3.44"))
+
+
+def test_an_entry_that_nobody_told_leaves_the_profit_open(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    builder.account(
+        AccountPositionAsserted,
+        trading_pair="BTC-USD",
+        amount=Decimal("1"),
+        entry_price=None,
+        opening=True,
+    )
+    (row,) = pnl(views_of(builder.events).positions(), {"BTC-USD": Decimal("43000")})
+    assert (row.amount, row.unrealised_pnl, row.net_pnl) == (Decimal(1), None, None)
+
+
+def test_fees_in_two_tokens_are_not_added_up(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    builder.open_order("a", "77")
+    builder.filled("a", fill_key="1")
+    builder.filled("a", fill_key="2", fee_token="HYPE")
+    (row,) = pnl(views_of(builder.events).positions(), {"BTC-USD": Decimal("43000")})
+    assert (sorted(row.fees), row.net_pnl) == (["HYPE", "USDC"], None)
