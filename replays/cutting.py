@@ -18,7 +18,7 @@ from replays.cores import MakeCore
 from replays.order_keys import OrderKeys
 from replays.recording import AnyInput, RecordedInput, SessionHeader
 from replays.replaying import Recording
-from replays.rewriting import Question, Rewriter, VenueRewriter
+from replays.rewriting import Question, Rewriter, VenueRewriter, step
 
 __all__ = ["Lives", "OrderNotRecordedError", "cut_orders", "cut_until", "derived_header"]
 
@@ -46,7 +46,10 @@ def cut_until(recording: Recording, last: int) -> Iterable[RecordedInput]:
 
 
 class Lives:
-    """When the orders of a recording lived: one pass through it, needed before orders can be cut out."""
+    """When the orders of a recording lived: one pass through it, needed before orders can be cut out.
+
+    Raises `RewritingError` when the core fails on an input on which it did not.
+    """
 
     def __init__(self, recording: Recording, make_core: MakeCore) -> None:
         self.keys = OrderKeys()
@@ -65,7 +68,7 @@ class Lives:
                 self._last[order] = at
             self.last_sequence = item.sequence
             if not recorded.failure:
-                core.step(item)
+                step(core, item)
         self._open = {order.id for order in core.tracker.live_orders()}
 
     def between(self, from_ns: int, to_ns: int) -> tuple[str, ...]:

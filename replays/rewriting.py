@@ -23,7 +23,15 @@ from replays.cores import REWRITERS_GROUP, MakeCore, installed
 from replays.recording import AnyInput, RecordedInput, SessionHeader, effects_digest
 from replays.replaying import NotFromTheStartError, Recording, compare, failure_text
 
-__all__ = ["Question", "Rewriter", "RewritingError", "Transform", "VenueRewriter", "installed_rewriter"]
+__all__ = [
+    "Question",
+    "Rewriter",
+    "RewritingError",
+    "Transform",
+    "VenueRewriter",
+    "installed_rewriter",
+    "step",
+]
 
 Question = tuple[str, tuple[str, ...]]
 """What a request asks or asks for, and the names of the orders it concerns: the same in every run."""
@@ -130,13 +138,10 @@ class Rewriter:
         sequence = recorded.item.sequence
         try:
             outcome = self._old.step(recorded.item)
-        except Exception as error:
-            if failure_text(error) == recorded.failure:
+        except RewritingError as error:
+            if failure_text(error.__cause__ or error) == recorded.failure:
                 return
-            raise RewritingError(
-                f"The core fails on input {sequence} ({failure_text(error)}), and did not when it was "
-                "recorded: replay the recording to see where."
-            ) from error
+            raise
         if compare(recorded, outcome) is not None:
             raise RewritingError(
                 f"This version does something else than recorded on input {sequence}. Rewrite the recording "
@@ -164,13 +169,22 @@ class Rewriter:
     def _outcome(self, item: AnyInput, recorded: RecordedInput) -> RecordedInput:
         try:
             outcome = self._new.step(item)
-        except Exception as error:
-            failure = failure_text(error)
-            if recorded.failure:
-                return RecordedInput(item, failure=failure)
-            raise RewritingError(f"The core fails on the changed input {item.sequence}: {failure}") from error
+        except RewritingError as error:
+            if not recorded.failure:
+                raise
+            return RecordedInput(item, failure=failure_text(error.__cause__ or error))
         events = encode_events([change.event for change in outcome.changes])
         return RecordedInput(item, events, effects_digest(outcome.effects))
+
+
+def step(core: ConnectorBase, item: AnyInput) -> Outcome:
+    """Step a core. Raises `RewritingError`, with what the core raised as its cause."""
+    try:
+        return core.step(item)
+    except Exception as error:
+        raise RewritingError(
+            f"The core fails on input {item.sequence} and did not when it was recorded: {failure_text(error)}"
+        ) from error
 
 
 class _Requests:
@@ -191,7 +205,7 @@ class _Requests:
         return self._venue.question(request)
 
     def step(self, item: AnyInput) -> Outcome:
-        outcome = self._core.step(item)
+        outcome = step(self._core, item)
         for effect in outcome.effects:
             self._note(effect)
         return outcome
