@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from domain.events import (
@@ -23,6 +24,7 @@ from domain.updates import Change, FundingUpdate, PositionUpdate, Stamp
 __all__ = ["Account", "account_id"]
 
 _KEPT_MESSAGE_MAX = 4_000
+_KEPT_MESSAGES_REMEMBERED = 200
 _KEYS_MAX = 20_000
 """How many of the latest keys are remembered: far more than a venue repeats unasked."""
 
@@ -49,6 +51,8 @@ class Account:
         self._changes = changes
         self._funding_keys: OrderedDict[str, None] = OrderedDict()
         self._fill_keys: OrderedDict[str, None] = OrderedDict()
+        self._ledger_update_keys: OrderedDict[str, None] = OrderedDict()
+        self._kept_messages: OrderedDict[str, None] = OrderedDict()
 
     def restore(
         self, version: int, funding_keys: Iterable[str], fill_keys: Iterable[str], *, is_open: bool
@@ -98,9 +102,31 @@ class Account:
         )
         return True
 
-    def book_ledger_update(self, event: dict[str, Any]) -> None:
-        """Money moved without a trade."""
-        self._emit(AccountLedgerUpdateBooked, **event)
+    def book_ledger_update(
+        self,
+        *,
+        update_key: str,
+        kind: str,
+        amount: Decimal | None,
+        token: str,
+        detail: str,
+        exchange_time_ms: int,
+    ) -> bool:
+        """Money moved without a trade, once per key. `detail` is the venue's own record (JSON)."""
+        if update_key in self._ledger_update_keys:
+            self.duplicates_ignored += 1
+            return False
+        _remember(self._ledger_update_keys, update_key)
+        self._emit(
+            AccountLedgerUpdateBooked,
+            update_key=update_key,
+            kind=kind,
+            amount=amount,
+            token=token,
+            detail=detail,
+            exchange_time_ms=exchange_time_ms,
+        )
+        return True
 
     def leverage_changed(self, trading_pair: str, leverage: int, is_cross: bool) -> None:
         self._emit(AccountLeverageChanged, trading_pair=trading_pair, leverage=leverage, is_cross=is_cross)
@@ -118,9 +144,16 @@ class Account:
     def notice_liquidation(self, detail: str) -> None:
         self._emit(AccountLiquidationNoticed, detail=detail)
 
-    def keep_message(self, why: str, message: str) -> None:
-        """Keep what could not be understood (its first 4,000 characters)."""
-        self._emit(AccountMessageKept, why=why, message=message[:_KEPT_MESSAGE_MAX])
+    def keep_message(self, why: str, message: str) -> bool:
+        """Keep what could not be understood (its first 4,000 characters). What a venue repeats word for word,
+        as it does with every list it is asked for again, is kept once and counted."""
+        message = message[:_KEPT_MESSAGE_MAX]
+        if message in self._kept_messages:
+            self.duplicates_ignored += 1
+            return False
+        _remember(self._kept_messages, message, _KEPT_MESSAGES_REMEMBERED)
+        self._emit(AccountMessageKept, why=why, message=message)
+        return True
 
     def _emit(self, event_type: type[AccountEvent], **members: Any) -> None:
         stamp = self.stamp
@@ -139,7 +172,7 @@ class Account:
         self._changes.append(Change(event, None))
 
 
-def _remember(keys: OrderedDict[str, None], key: str) -> None:
+def _remember(keys: OrderedDict[str, None], key: str, at_most: int = _KEYS_MAX) -> None:
     keys[key] = None
-    if len(keys) > _KEYS_MAX:
+    if len(keys) > at_most:
         keys.popitem(last=False)

@@ -202,8 +202,8 @@ class ClientOrderTracker:
                 # Something came for it since; it stays as long after that.
                 kept.append((order.updated_at_ns, client_order_id))
                 continue
-            if order.missing_fill_amount:
-                # Somebody is still looking for its fills.
+            if order.missing_fill_amount and not order.is_external:
+                # Somebody goes on looking for its fills.
                 kept.append((now_ns, client_order_id))
                 continue
             del self._done[client_order_id]
