@@ -36,8 +36,10 @@ from domain.updates import OrderDetails, OrderUpdate, UpdateStatus
 
 __all__ = ["Outbox"]
 
-UNDER_WAY_MAX = 8
-"""Order actions without an answer at a time; beyond that orders gather into the next one."""
+UNDER_WAY_MAX = {"place": 8, "cancel": 8, "amend": 8, "account": 4}
+"""Actions without an answer at a time, by kind; beyond that they wait, and orders and cancels gather into
+the next action. All together stay far below the 100 nonces the venue keeps of a signer (sheet 3.8): an action
+overtaken by so many would be refused for its nonce."""
 
 GATHERED_MAX = 39
 """Most orders gathered from the queue: one more would weigh double (sheet 9.1)."""
@@ -78,7 +80,7 @@ class Outbox:
         self._amends: deque[_Amend] = deque()
         self._account_actions: deque[tuple[actions.Action, Callable[[Entry], None]]] = deque()
         self._sent: dict[int, _Sent] = {}
-        self._orders_under_way = 0
+        self._under_way = dict.fromkeys(UNDER_WAY_MAX, 0)
 
     # -- queueing ------------------------------------------------------------------------------------------
 
@@ -138,6 +140,9 @@ class Outbox:
             if order is not None and not order.is_done:
                 tracker.observe(order, "amend_while_halted", why)
 
+    def _has_room(self, kind: str) -> bool:
+        return self._under_way[kind] < UNDER_WAY_MAX[kind]
+
     def _admitted(self, kind: RequestKind, entries: int) -> bool:
         wait_ns = self._context.limits.admit_action(kind, entries, self._context.now_ns())
         if wait_ns:
@@ -147,6 +152,7 @@ class Outbox:
     def _send(self, sent: _Sent, action: dict[str, Any], expires_at_ms: int | None = None) -> None:
         request_id = self._context.next_request_id()
         self._sent[request_id] = sent
+        self._under_way[sent.kind] += 1
         self._context.effect(
             SendAction(
                 request_id=request_id,
@@ -162,10 +168,10 @@ class Outbox:
 
     def _flush_cancels(self) -> None:
         context = self._context
-        while self._cancels:
+        while self._cancels and self._has_room("cancel"):
             by_key: list[tuple[InFlightOrder, str]] = []
             by_oid: list[tuple[InFlightOrder, str]] = []
-            for order_id, reason_code in list(self._cancels.items())[:GATHERED_MAX]:
+            for order_id, reason_code in list(islice(self._cancels.items(), GATHERED_MAX)):
                 order = context.tracker.get(order_id)
                 if order is None or order.is_done:
                     del self._cancels[order_id]
@@ -176,7 +182,7 @@ class Outbox:
             for group, with_oid in ((by_key, False), (by_oid, True)):
                 if not group:
                     continue
-                if not self._admitted(RequestKind.CANCEL, len(group)):
+                if not self._has_room("cancel") or not self._admitted(RequestKind.CANCEL, len(group)):
                     return
                 self._send_cancels(group, with_oid=with_oid)
 
@@ -198,7 +204,7 @@ class Outbox:
 
     def _flush_amends(self) -> None:
         context = self._context
-        while self._amends:
+        while self._amends and self._has_room("amend"):
             amend = self._amends[0]
             order = context.tracker.get(amend.order_id)
             if order is None or order.is_done:
@@ -243,7 +249,7 @@ class Outbox:
         return None
 
     def _flush_account_actions(self) -> None:
-        while self._account_actions:
+        while self._account_actions and self._has_room("account"):
             if not self._admitted(RequestKind.ORDER, 1):
                 return
             nonce = self._context.nonces.next(self._context.now_ms)
@@ -251,7 +257,7 @@ class Outbox:
             self._send(_Sent("account", nonce, on_done=on_done), action)
 
     def _flush_orders(self) -> None:
-        while self._groups and self._orders_under_way < UNDER_WAY_MAX:
+        while self._groups and self._has_room("place"):
             self._groups[0] = self._waiting(self._groups[0])
             groups, orders = 1, list(self._groups[0])
             for group in islice(self._groups, 1, None):
@@ -282,7 +288,6 @@ class Outbox:
             entries.append(self._entry(order, order.price, order.leg_amount))
             terms.append((order.price, order.leg_amount))
             context.tracker.submitted(order, nonce, expires_at_ms)
-        self._orders_under_way += 1
         sent = _Sent("place", nonce, tuple(order_ids), tuple(terms))
         self._send(sent, actions.order(entries), expires_at_ms)
         return True
@@ -333,8 +338,8 @@ class Outbox:
 
     def _take(self, request_id: int) -> _Sent | None:
         sent = self._sent.pop(request_id, None)
-        if sent is not None and sent.kind == "place":
-            self._orders_under_way -= 1
+        if sent is not None:
+            self._under_way[sent.kind] -= 1
         return sent
 
     def _apply(self, sent: _Sent, entries: list[Entry]) -> None:

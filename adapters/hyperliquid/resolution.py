@@ -29,6 +29,10 @@ FILL_SEARCHES_MAX = 5
 OVERLAP_MS = 60_000
 
 
+_CANCEL_MISSED = frozenset({"order_not_found_or_done", "nonce_too_low", "nonce_duplicate"})
+"""Refusals of a cancel that leave the wish standing while the order lives: it is sent again."""
+
+
 @dataclass(slots=True)
 class _Case:
     """One order being looked into."""
@@ -164,7 +168,7 @@ class Resolver:
         """The order lives at the venue although a cancel was sent: it did not arrive, or not yet."""
         if update.status not in (UpdateStatus.OPEN, UpdateStatus.TRIGGERED):
             return
-        missed = order.cancel is RequestState.REFUSED and order.cancel_reason == "order_not_found_or_done"
+        missed = order.cancel is RequestState.REFUSED and order.cancel_reason in _CANCEL_MISSED
         if order.cancel is not RequestState.UNKNOWN and not missed:
             return
         retries = self._cancel_retries.get(order.id, 0)

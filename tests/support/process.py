@@ -138,6 +138,7 @@ bind = "tcp://127.0.0.1:0"
 order_expiry_s = 3
 [shutdown]
 cancel_open_orders = true
+timeout_s = 25
 {settings}
 {strategy_section}
 """
