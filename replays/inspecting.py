@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from domain.inputs import Input
 from replays.differences import event_differences, plain_members
 from replays.order_keys import OrderKeys
-from replays.recording import RecordedInput, SessionHeader, encode_recorded
+from replays.recording import AnyInput, RecordedInput, SessionHeader, encode_recorded
 from replays.reporting import decoded_input
 
 __all__ = [
+    "INPUT_KINDS",
     "Comparison",
     "Search",
     "Selection",
@@ -25,6 +26,10 @@ __all__ = [
     "input_data",
     "kind_of",
 ]
+
+
+INPUT_KINDS: dict[str, type[Input]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyInput)}
+"""Every kind of input by its name."""
 
 
 def kind_of(item: Input) -> str:

@@ -21,6 +21,7 @@ from adapters.cli.session_cut import register_cut
 from adapters.cli.shrink import register_shrink
 from replays.errors import DamagedRecordingError, RecordingError
 from replays.inspecting import (
+    INPUT_KINDS,
     Search,
     Selection,
     Tally,
@@ -146,7 +147,7 @@ def _register_show(commands: Any) -> None:
     )
     parser.add_argument("--to", metavar="SEQ", dest="last", type=_sequence, help="up to this input")
     parser.add_argument(
-        "--kind", metavar="KIND,...", type=_names, default=(), help="only these kinds, such as stream_frame"
+        "--kind", metavar="KIND,...", type=_kinds, default=(), help="only these kinds, such as stream_frame"
     )
 
 
@@ -269,6 +270,14 @@ def _text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("an empty text is in every input")
     return text
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    unknown = [name for name in names if name not in INPUT_KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no kind {', '.join(unknown)}; there are: {', '.join(INPUT_KINDS)}")
+    return names
 
 
 def _names(text: str) -> tuple[str, ...]:
