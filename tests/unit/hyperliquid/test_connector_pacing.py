@@ -1,4 +1,4 @@
-"""How many actions are out at a time: the venue keeps 100 nonces of a signer and refuses what falls behind."""
+"""How many actions are out at a time: what falls 100 nonces behind, the venue refuses."""
 
 from __future__ import annotations
 
