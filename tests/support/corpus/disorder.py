@@ -13,31 +13,27 @@ from tests.support.live import PAIR
 SCENARIOS: dict[str, Scenario] = {}
 
 
-@scenario("FILLED, then a stale OPEN, then FILLED again: completed once.", into=SCENARIOS)
+@scenario("FILLED by the answer, then a stale OPEN and FILLED twice: completed once.", into=SCENARIOS)
 async def filled_stale_open_filled(world: World) -> None:
     async with world.session():
         world.inject("stream_delay", channel="orderUpdates", params={"ms": 400})
-        world.connector.buy(PAIR, AMOUNT, BELOW, client_order_id="bid")
-        await world.until_state("bid", "open")
-        world.inject("stream_duplicate", channel="orderUpdates", params={"times": 2})
-        frames = world.connector.frames
-        world.fill("bid")
+        world.inject("stream_duplicate", channel="orderUpdates")
+        world.connector.buy(PAIR, AMOUNT, ASK, client_order_id="bid")
         await world.until_state("bid", "filled")
-        await world.until("everything has arrived", lambda: world.connector.frames >= frames + 6)
+        await world.until("the old news came", lambda: world.statuses().count("filled") == 2)
         await world.settled()
 
 
-@scenario("CANCELED, then a stale OPEN, then CANCELED again: cancelled once.", into=SCENARIOS)
+@scenario("CANCELED by the answer, then a stale OPEN and CANCELED twice: cancelled once.", into=SCENARIOS)
 async def cancelled_stale_open_cancelled(world: World) -> None:
     async with world.session():
-        world.inject("stream_delay", channel="orderUpdates", params={"ms": 400})
+        world.inject("stream_delay", channel="orderUpdates", count=2, params={"ms": 400})
+        world.inject("stream_duplicate", channel="orderUpdates", nth=2)
         world.connector.buy(PAIR, AMOUNT, BELOW, client_order_id="bid")
         await world.until_state("bid", "open")
-        world.inject("stream_duplicate", channel="orderUpdates", params={"times": 2})
-        frames = world.connector.frames
         world.connector.cancel("bid")
         await world.until_state("bid", "cancelled")
-        await world.until("everything has arrived", lambda: world.connector.frames >= frames + 4)
+        await world.until("the old news came", lambda: world.statuses().count("canceled") == 2)
         await world.settled()
 
 

@@ -110,7 +110,7 @@ async def restart_with_open_orders(world: World) -> None:
 @scenario(
     "2,100 orders rest over a restart: every one is taken up.",
     into=SCENARIOS,
-    venue=replace(SMALL_VENUE, open_orders_base=5_000, address_budget=None),
+    venue=replace(SMALL_VENUE, open_orders_base=5_000, address_budget=1_000_000),
 )
 async def restart_with_2100_orders(world: World) -> None:
     async with world.session(weight_per_minute=1_000_000):
@@ -173,5 +173,8 @@ async def message_for_an_order_that_left_memory(world: World) -> None:
         world.inject("fill_before_cancel", params={"fraction": "0.5", "stream_delay_ms": 1_500})
         connector.cancel("bid")
         await world.until_state("bid", "cancelled")
+        await asyncio.sleep(0.5)
+        await world.rest("next bid", BELOW - 100)
+        assert connector.order("bid") is None, "it has left memory"
         await world.until_topic("bid", "order.filled")
         await world.settled()

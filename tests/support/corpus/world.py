@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+import msgspec
 
 from adapters.hyperliquid.replaying import core_options, make_core
 from adapters.simulator.app import Simulator, SimulatorOptions
@@ -28,7 +30,18 @@ from tests.support.live import FUNDS, PAIR, Live
 
 T = TypeVar("T")
 
-__all__ = ["AMOUNT", "ASK", "BELOW", "BID", "SMALL_VENUE", "Scenario", "World", "record", "scenario"]
+__all__ = [
+    "AMOUNT",
+    "ASK",
+    "BELOW",
+    "BID",
+    "SMALL_VENUE",
+    "Scenario",
+    "World",
+    "order_statuses",
+    "record",
+    "scenario",
+]
 
 AMOUNT = Decimal("0.01")
 BID = Decimal(43_200)
@@ -161,6 +174,10 @@ class World(Live):
         assert order is not None
         self.sim.fill_order(self.account, order.venue_order_key, Decimal(fraction))
 
+    def statuses(self) -> list[str]:
+        """What the stream said of orders in this session, in the order it was handled."""
+        return order_statuses(self.inputs(StreamFrame))
+
     def open_orders(self) -> list[dict[str, Any]]:
         """What rests at the venue, as the venue lists it."""
         rows = self.sim.exchange.info(
@@ -184,6 +201,15 @@ class World(Live):
     def inputs(self, kind: type[T]) -> list[T]:
         """The inputs of a kind that this session has handled."""
         return [item for recorded in self.kept[-1].inputs if isinstance(item := recorded.item, kind)]
+
+
+def order_statuses(frames: Iterable[StreamFrame]) -> list[str]:
+    """The statuses of orders in frames of `orderUpdates` (sheet 7.3), in their order."""
+    found: list[str] = []
+    for frame in frames:
+        if frame.data.startswith(b'{"channel":"orderUpdates"'):
+            found += [str(row.get("status")) for row in msgspec.json.decode(frame.data)["data"]]
+    return found
 
 
 @contextlib.asynccontextmanager
