@@ -37,8 +37,8 @@ class StatsRow(msgspec.Struct, frozen=True, kw_only=True):
     `fill_ratio` is what filled of what was ordered, in base units, over the orders that are done: None
     without any, and over more than one market, whose units do not add up; `filled_orders` of `done_orders`
     tells there. `slippage` compares fills with the mid price when the order was decided, in quote units,
-    positive when it was worse than mid; `slippage_bps` is the same per value at mid, in hundredths of a percent.
-    `reject_reasons` counts the refused orders by reason code, `fees` maps a token to what was paid.
+    positive when it was worse than mid; `slippage_bps` is the same per value at mid, in hundredths of a
+    percent. `reject_reasons` counts the refused orders by reason code, `fees` maps a token to what was paid.
     """
 
     venue: str | None

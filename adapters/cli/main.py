@@ -59,8 +59,23 @@ _COMMANDS = (
             "history": "everything that happened to one order",
         },
     ),
+    _Commands(
+        "adapters.cli.results",
+        {
+            "funding": "every funding payment",
+            "pnl": "profit, fees and funding per market and in all",
+            "stats": "fill ratio, time to acknowledge, slippage, fees, refusals",
+        },
+    ),
+    _Commands("adapters.cli.changes", {"diff": "what changed between two points"}),
+    _Commands("adapters.cli.export", {"export": "orders, fills, funding or profit as a file"}),
     _Commands("adapters.cli.why", {"why": "explain an order: its whole life, step by step"}),
     _Commands("adapters.cli.verify", {"verify": "check a ledger from its first event to its views"}),
+    _Commands("adapters.cli.sql", {"sql": "ask the views in SQL, read-only"}),
+    _Commands(
+        "adapters.cli.rebuild", {"rebuild": "build the views anew from the ledger, also while it is live"}
+    ),
+    _Commands("adapters.cli.backup", {"backup": "copy a ledger, live or not, and verify the copy"}),
     _Commands(
         "adapters.cli.seal", {"seal": "note the head of the chain, to prove later that nothing was changed"}
     ),

@@ -1,0 +1,233 @@
+"""`funding`, `pnl`, `stats`: what trading came to, per market and in all, for the eye or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from adapters.cli.asking import (
+    DefaultLedger,
+    add_at_option,
+    add_filter_options,
+    add_ledger_options,
+    asked,
+    row_count,
+    wanted,
+)
+from adapters.cli.exit_codes import ExitCode
+from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
+from domain.money import decimal_text, is_usable, parse_decimal
+from projections import FundingRow, Latency, PnlRow, StatsRow, pnl, pnl_totals, stats
+
+__all__ = ["add_mark_option", "marks", "register"]
+
+_JSON_NOTE = "With --json: one JSON array of {rows}. Amounts are decimal strings, times are integers (*_ns)."
+
+
+def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
+    """Add the commands to `orderledger`; `default_ledger` as for the other reading commands."""
+
+    def add(name: str, help_line: str, rows: str, run: Callable[[argparse.Namespace], int]) -> Any:
+        parser = subparsers.add_parser(
+            name, help=help_line, description=f"Show {help_line}. {_JSON_NOTE.format(rows=rows)}"
+        )
+        parser.add_argument("--json", action="store_true", help=f"print one JSON array of {rows}")
+        add_ledger_options(parser, default_ledger)
+        add_at_option(parser)
+        parser.set_defaults(run=run)
+        return parser
+
+    funding = add("funding", "every funding payment", "payments", _funding)
+    add_filter_options(funding, time_of="paid (the venue's time)")
+    funding.add_argument("--limit", metavar="N", type=row_count, help="only the latest N")
+    profit = add(
+        "pnl",
+        "profit, fees and funding per market and in all",
+        "markets, then one row per account with a trading_pair of null",
+        _pnl,
+    )
+    add_filter_options(profit)
+    add_mark_option(profit)
+    statistics = add(
+        "stats",
+        "fill ratio, time to acknowledge, slippage, fees, refusals",
+        "markets, then one of all with a trading_pair of null",
+        _stats,
+    )
+    add_filter_options(statistics, state=True, tag=True, time_of="created")
+
+
+def add_mark_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mark",
+        metavar="PAIR=PRICE",
+        action="append",
+        default=[],
+        type=_mark,
+        help="a mark price, for unrealised profit: the ledger holds none; may be given more than once",
+    )
+
+
+def marks(options: argparse.Namespace) -> dict[str, Decimal]:
+    """The mark prices that were given, by trading pair."""
+    return dict(options.mark)
+
+
+def _mark(text: str) -> tuple[str, Decimal]:
+    pair, _, price = text.rpartition("=")
+    try:
+        mark = parse_decimal(price)
+    except ValueError:
+        mark = Decimal(0)
+    if not pair or not is_usable(mark) or mark <= 0:
+        raise argparse.ArgumentTypeError(f"not a mark price: {text!r} (such as BTC-USD=43210.5)")
+    return pair, mark
+
+
+def _funding(options: argparse.Namespace) -> int:
+    with asked(options) as ask:
+        payments = ask.views.funding(limit=options.limit, **wanted(options))
+    return _show(options, payments, _funding_table, "funding payments")
+
+
+def _pnl(options: argparse.Namespace) -> int:
+    with asked(options) as ask:
+        markets = pnl(ask.views.positions(**wanted(options)), marks(options))
+    return _show(options, [*markets, *pnl_totals(markets)], _pnl_table, "positions")
+
+
+def _stats(options: argparse.Namespace) -> int:
+    with asked(options) as ask:
+        rows = stats(ask.views, **wanted(options))
+    return _show(options, rows, _stats_text, "orders")
+
+
+def _show(
+    options: argparse.Namespace, rows: Sequence[Any], text: Callable[[Sequence[Any]], str], what: str
+) -> int:
+    if options.json:
+        lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
+        sys.stdout.write(f"[{lines}]\n")
+    else:
+        sys.stdout.write(text(rows) if rows else f"No {what}.\n")
+    return ExitCode.OK
+
+
+def _funding_table(payments: Sequence[FundingRow]) -> str:
+    columns = (
+        Column("TIME (UTC)"),
+        Column("PAIR"),
+        Column("AMOUNT", right=True),
+        Column("TOKEN"),
+        Column("RATE", right=True),
+        Column("POSITION", right=True),
+    )
+    rows = [
+        (
+            utc_time(
+                payment.recorded_at_ns
+                if payment.exchange_time_ms is None
+                else payment.exchange_time_ms * 1_000_000
+            ),
+            payment.trading_pair,
+            decimal_text(payment.amount),
+            payment.token,
+            decimal_text(payment.rate),
+            decimal_text(payment.position_size),
+        )
+        for payment in payments
+    ]
+    return text_table(columns, rows, output_width())
+
+
+def _pnl_table(rows: Sequence[PnlRow]) -> str:
+    columns = (
+        Column("PAIR"),
+        Column("AMOUNT", right=True),
+        Column("MARK", right=True),
+        Column("REALISED", right=True),
+        Column("UNREALISED", right=True),
+        Column("FEES", right=True, shortest=8),
+        Column("FUNDING", right=True),
+        Column("NET", right=True),
+    )
+    cells = [
+        (
+            row.trading_pair or f"all of {_short(row.account)}",
+            "" if row.amount is None else decimal_text(row.amount),
+            "" if row.trading_pair is None else rounded(row.mark_price),
+            rounded(row.realised_pnl),
+            rounded(row.unrealised_pnl),
+            _tokens(row.fees),
+            rounded(row.funding),
+            rounded(row.net_pnl),
+        )
+        for row in rows
+    ]
+    unpriced = [row for row in rows if row.unpriced_amount]
+    notes = [
+        f"{row.trading_pair}: {decimal_text(row.unpriced_amount or Decimal(0))} was closed at an entry "
+        "nobody told; its profit is not in these figures.\n"
+        for row in unpriced
+    ]
+    return text_table(columns, cells, output_width()) + _printable_lines(notes)
+
+
+def _printable_lines(lines: Sequence[str]) -> str:
+    return "".join(printable(line.rstrip("\n")) + "\n" for line in lines)
+
+
+def _stats_text(rows: Sequence[StatsRow]) -> str:
+    columns = (
+        Column("PAIR"),
+        Column("ORDERS", right=True),
+        Column("FILLED", right=True),
+        Column("FILL RATIO", right=True),
+        Column("ACK MEDIAN", right=True),
+        Column("ACK P99", right=True),
+        Column("SLIPPAGE", right=True),
+        Column("FEES", right=True, shortest=8),
+        Column("REFUSED", right=True),
+    )
+    cells = [
+        (
+            row.trading_pair or "all",
+            str(row.orders),
+            f"{row.filled_orders}/{row.done_orders}",
+            "-" if row.fill_ratio is None else f"{row.fill_ratio:.1%}",
+            _milliseconds(row.acknowledgement, "median_ns"),
+            _milliseconds(row.acknowledgement, "p99_ns"),
+            "-" if row.slippage_bps is None else f"{row.slippage_bps:.2f} bp",
+            _tokens(row.fees),
+            str(sum(row.reject_reasons.values())),
+        )
+        for row in rows
+    ]
+    notes = [
+        f"refused, {reason.replace('_', ' ')}: {count}\n"
+        for reason, count in sorted(rows[-1].reject_reasons.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    if unknown := rows[-1].unknown_orders:
+        notes.append(f"outcome unknown: {unknown}\n")
+    if external := rows[-1].external_orders:
+        notes.append(f"placed elsewhere, not in these figures: {external}\n")
+    return text_table(columns, cells, output_width()) + _printable_lines(notes)
+
+
+def _milliseconds(latency: Latency | None, which: str) -> str:
+    if latency is None:
+        return "-"
+    return f"{Decimal(getattr(latency, which)).scaleb(-6):.1f} ms"
+
+
+def _tokens(fees: dict[str, Decimal]) -> str:
+    return " ".join(f"{rounded(total)} {token}" for token, total in fees.items()) or "0"
+
+
+def _short(account: str) -> str:
+    return account if len(account) <= 13 else f"{account[:6]}…{account[-4:]}"
