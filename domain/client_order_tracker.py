@@ -258,7 +258,9 @@ class ClientOrderTracker:
         order.apply(event)
         self.changes.append(Change(event, order.view()))
         if order.exchange_order_ids is not legs:
-            self._index(order)
+            # A leg that is news stands at one of the two ends; an order may have had thousands of them.
+            for exchange_order_id in (order.exchange_order_ids[0], order.exchange_order_ids[-1]):
+                self._by_exchange_id[exchange_order_id] = order.id
             self._release(order)
         if order.is_done is not was_done:
             self._move(order)

@@ -90,8 +90,7 @@ class Resolver:
         if not case.asking:
             self._ask(order, case)
 
-    @staticmethod
-    def _is_open(order: InFlightOrder) -> bool:
+    def _is_open(self, order: InFlightOrder) -> bool:
         if order.missing_fill_amount:
             return True
         if order.is_done:
@@ -101,7 +100,13 @@ class Resolver:
             or order.cancel in (RequestState.REQUESTED, RequestState.UNKNOWN)
             or order.is_amending
             or order.not_found_count > 0
+            or (self._cancel_missed(order) and self._cancel_retries.get(order.id, 0) < CANCEL_RETRIES_MAX)
         )
+
+    @staticmethod
+    def _cancel_missed(order: InFlightOrder) -> bool:
+        """Whether a cancel was refused for a reason that leaves the wish standing while the order lives."""
+        return order.cancel is RequestState.REFUSED and order.cancel_reason in _CANCEL_MISSED
 
     def _ask(self, order: InFlightOrder, case: _Case) -> None:
         case.asking = True
@@ -168,8 +173,7 @@ class Resolver:
         """The order lives at the venue although a cancel was sent: it did not arrive, or not yet."""
         if update.status not in (UpdateStatus.OPEN, UpdateStatus.TRIGGERED):
             return
-        missed = order.cancel is RequestState.REFUSED and order.cancel_reason in _CANCEL_MISSED
-        if order.cancel is not RequestState.UNKNOWN and not missed:
+        if order.cancel is not RequestState.UNKNOWN and not self._cancel_missed(order):
             return
         retries = self._cancel_retries.get(order.id, 0)
         if retries < CANCEL_RETRIES_MAX:

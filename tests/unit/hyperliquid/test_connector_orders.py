@@ -501,6 +501,20 @@ def test_a_cancel_without_an_answer_is_sent_again_while_the_order_is_open(core: 
     assert core.state(order) == "cancelled"
 
 
+def test_a_cancel_that_overtook_its_order_is_sent_again_once_the_order_shows(core: CoreSession) -> None:
+    """Within a block the venue takes cancels before orders (protocol sheet, section 4.7)."""
+    order = core.buy()
+    placed = core.take_send()
+    core.cancel(order)
+    core.answer_cancels({"error": "Order was never placed, already canceled, or filled. asset=0"})
+    core.answer(core.take_query("orderStatus"), {"status": "unknownOid"})
+    core.answer_orders({"resting": {"oid": 5}}, request=placed)
+    core.answers["orderStatus"] = lambda body: order_status_answer(5, "open", cloid=order)
+    core.advance(2)
+    core.answer_cancels("success")
+    assert core.state(order) == "cancelled"
+
+
 def test_a_cancel_the_venue_keeps_missing_is_given_up_loudly(core: CoreSession) -> None:
     order = core.open(5)
     core.answers["orderStatus"] = lambda body: order_status_answer(5, "open", cloid=order)
