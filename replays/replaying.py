@@ -45,7 +45,7 @@ __all__ = [
     "replay",
 ]
 
-_SWEEP_EVENTS = 8_192
+_SWEEP_EVENTS = 1_024
 """After so many events the stories of orders that have left memory are forgotten."""
 
 _ACCOUNT_STORY_MAX = 20

@@ -96,7 +96,8 @@ class Shrinker:
                 "recording alone, so that nothing can be concluded from leaving inputs out."
             )
         right = expectations or (wanted if isinstance(wanted, SameDivergence) else AsItIs())
-        return Shrunk(self._result(kept, right, what, note), self._inputs_before, self.tries)
+        result = self._result(kept, right, self.derived_header(what, note))
+        return Shrunk(result, self._inputs_before, self.tries)
 
     # -- removing ------------------------------------------------------------------------------------------
 
@@ -176,9 +177,9 @@ class Shrinker:
 
     # -- the result ----------------------------------------------------------------------------------------
 
-    def _result(self, kept: tuple[int, ...], right: Expectations, what: str, note: str) -> MemoryRecording:
-        inputs = [right.expected(step) for step in self.session.run(kept, self._started)]
-        header = replace(
+    def derived_header(self, what: str, note: str = "") -> SessionHeader:
+        """The header of a recording that was made from this one."""
+        return replace(
             self.header,
             part=1,
             previous_sequence=0,
@@ -186,7 +187,11 @@ class Shrinker:
             derived_from=f"session {self.header.session_id}, shrunk ({what})",
             note=note or self.header.note,
         )
-        return MemoryRecording(header, inputs)
+
+    def _result(self, kept: tuple[int, ...], right: Expectations, header: SessionHeader) -> MemoryRecording:
+        return MemoryRecording(
+            header, [right.expected(step) for step in self.session.run(kept, self._started)]
+        )
 
 
 Simpler = Callable[[Started], Started]

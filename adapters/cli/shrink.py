@@ -129,8 +129,9 @@ def _shrink(shrinker: Shrinker, options: argparse.Namespace, divergence: Diverge
         wanted = ShowsProperty(property_named(options.property))
         return shrinker.shrink(wanted, options.property, note=options.note)
     expectations: Expectations = AsItIs() if same is None else same
-    wanted = CommandFails(options.shell_command, shrinker.header, expectations)
-    return shrinker.shrink(wanted, f"makes `{options.shell_command}` fail", expectations, note=options.note)
+    what = f"makes `{options.shell_command}` fail"
+    wanted = CommandFails(options.shell_command, shrinker.derived_header(what), expectations)
+    return shrinker.shrink(wanted, what, expectations, note=options.note)
 
 
 def _text(shrunk: Shrunk, output: Path, after: Divergence | None) -> str:

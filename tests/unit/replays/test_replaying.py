@@ -390,13 +390,13 @@ def test_a_recorded_failure_that_does_not_come_again_is_a_divergence(
 def test_what_a_replay_remembers_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     """Stories and requests are let go of with the orders; here the tracker forgets them soon."""
     peaks = []
-    for orders in (800, 2_400):
+    for orders in (400, 1_200):
         session = CoreSession(options={"retention_ns": 10_000_000, "weight_per_minute": 10**9}).ready()
         for number in range(orders):
             order = session.open(10_000 + number)
             session.cancel(order)
             session.answer_cancels("success")
-            session.advance(0.001)
+            session.advance(1)
         recording = recording_of(session)
         path = tmp_path / f"{orders}.session"
         write_session(path, recording.header, recording)
