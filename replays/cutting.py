@@ -116,6 +116,7 @@ class _Cut:
         self._venue = venue
         self._keys = lives.keys
         self._orders = frozenset(orders)
+        self._others = frozenset(self._keys.orders) - self._orders
         self._first, self._last = lives.span(self._orders)
         self._markets_seen: set[str] = set()
 
@@ -138,7 +139,7 @@ class _Cut:
             return self._market_data(item, market)
         if answered is not None and self._is_about_others(answered):
             return None
-        return self._venue.without_orders(item, answered, self._is_other)
+        return self._venue.without_orders(item, answered, self._is_other) if self._others else item
 
     def question(self, question: Question) -> Question:
         what, names = question
@@ -157,8 +158,7 @@ class _Cut:
         return bool(names) and all(self._is_other(name) for name in names)
 
     def _is_other(self, name: str) -> bool:
-        owner = self._keys.owner(name)
-        return owner is not None and owner not in self._orders
+        return self._keys.owner(name) in self._others
 
     def _stored(
         self, open_orders: tuple[tuple[tuple[str, bytes], ...], ...]

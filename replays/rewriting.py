@@ -144,8 +144,8 @@ class Rewriter:
             raise
         if compare(recorded, outcome) is not None:
             raise RewritingError(
-                f"This version does something else than recorded on input {sequence}. Rewrite the recording "
-                f"with the version that recorded it, or cut it before: --until {sequence - 1}."
+                f"This version does something else than recorded on input {sequence}: rewrite the recording "
+                "with the version that recorded it, or keep only what comes before that input."
             )
 
     def _addressed(self, item: AnyInput, answered: SendAction | Query | None) -> AnyInput | None:

@@ -69,12 +69,16 @@ class HyperliquidRewriter:
     def without_orders(
         self, item: _Item, answered: SendAction | Query | None, is_other: Callable[[str], bool]
     ) -> _Item | None:
-        """A frame without rows of other orders, None when no row is left; an answer with fewer entries."""
+        """A frame without rows of other orders, None when no row is left; an answer with fewer entries.
+
+        Fills no longer tell the position they started from: it was one with the fills of all orders, and a
+        core that finds another one looks for fills that are missing.
+        """
         if isinstance(item, StreamFrame):
             frame = _parsed(item.data)
-            if frame is None or not _names_any(frame, is_other):
-                return item
             left = _without_rows(frame, is_other)
+            if left == frame:
+                return item
             return None if _is_empty(left) else replace(item, data=_written(left))
         if isinstance(item, RequestAnswered) and item.status == 200:
             answer = _parsed(item.body)
@@ -82,8 +86,9 @@ class HyperliquidRewriter:
                 names = [_entry_name(entry) for entry in _entries(answered.action)]
                 if any(map(is_other, names)):
                     return replace(item, body=_written(_without_entries(answer, names, is_other)))
-            elif answer is not None and _names_any(answer, is_other):
-                return replace(item, body=_written(_without_rows(answer, is_other)))
+            else:
+                left = _without_rows(answer, is_other)
+                return item if left == answer else replace(item, body=_written(left))
         return item
 
     def scaled(self, item: _Item, answered: SendAction | Query | None, scale: Scale) -> _Item:
@@ -131,18 +136,12 @@ def _names_of(row: object) -> Iterator[str]:
             yield from _names_of(inner)
 
 
-def _names_any(value: object, is_other: Callable[[str], bool]) -> bool:
-    if isinstance(value, dict):
-        return any(map(is_other, _names_of(value))) or any(
-            _names_any(inner, is_other) for inner in value.values()
-        )
-    return isinstance(value, list) and any(_names_any(inner, is_other) for inner in value)
-
-
 def _without_rows(value: Any, is_other: Callable[[str], bool]) -> Any:
-    """Every list without the rows that name another order."""
+    """Every list without the rows that name another order, and without what rows say of the position."""
     if isinstance(value, dict):
-        return {name: _without_rows(inner, is_other) for name, inner in value.items()}
+        return {
+            name: _without_rows(inner, is_other) for name, inner in value.items() if name != "startPosition"
+        }
     if isinstance(value, list):
         return [_without_rows(row, is_other) for row in value if not any(map(is_other, _names_of(row)))]
     return value
