@@ -184,7 +184,11 @@ def _fold_check(views: ViewsReport) -> Check:
         for row in views.parked[:_PARKED_SHOWN]
     )
     more = f"; and {len(views.parked) - _PARKED_SHOWN} more" if len(views.parked) > _PARKED_SHOWN else ""
-    return Check(name="fold", ok=False, detail=f"{len(views.parked)} events do not fold: {shown}{more}")
+    return Check(
+        name="fold",
+        ok=False,
+        detail=f"{len({row.position for row in views.parked})} events do not fold: {shown}{more}",
+    )
 
 
 def _positions_check(views: ViewsReport) -> Check:

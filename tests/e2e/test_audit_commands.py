@@ -1,4 +1,4 @@
-"""`verify`, `seal`: what an auditor types, and what comes back."""
+"""`verify`, `seal`, `backup`, `rebuild`, `sql`: what an auditor types, and what comes back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from adapters.cli import progress_line
+from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.main import main
 from adapters.storage.ledger import OrderLedger
 from domain.events import (
@@ -23,7 +24,7 @@ from domain.events import (
     OrderSubmitUnknown,
 )
 from domain.position import Position
-from projections import views_path_for
+from projections import ProjectionRunner, views_path_for
 from tests.unit.projections.logs import LogBuilder, a_fill
 from tests.unit.storage.tampering import tamper
 
@@ -279,3 +280,87 @@ def test_files_that_hold_no_seals_are_refused(ask: Ask, tmp_path: Path) -> None:
     assert ask("verify", "--seal", "text.jsonl").code == 2
     assert ask("seal", "-o", "text.jsonl").code == 2
     assert ask("seal", "-o", "no/such/place.jsonl").code == 2
+
+
+# backup
+
+
+def test_a_backup_verifies_and_replaces_nothing(ask: Ask, ledger: Path, tmp_path: Path) -> None:
+    answer = ask("backup", "-o", "copy.db")
+    assert answer.code == 0
+    assert "13 events, verified" in answer.out
+    assert ask("verify", "--ledger", "copy.db", "--json").json["head"] in answer.out
+    again = ask("backup", "-o", "copy.db")
+    assert (again.code, "replaces nothing" in again.err) == (2, True)
+    assert ask("backup", "-o", "no/such/place.db").code == 1
+    tamper(ledger, "UPDATE stored_events SET state = x'80' WHERE position = 4")
+    damaged = ask("backup", "-o", "another.db")
+    assert (damaged.code, "position 4" in damaged.err) == (6, True)
+    assert not (tmp_path / "another.db").exists()
+
+
+# rebuild
+
+
+def test_views_that_differ_are_found_and_made_anew(ask: Ask, ledger: Path) -> None:
+    assert ask("rebuild", "--check").code == 3
+    assert ask("rebuild").out.endswith("built anew, at position 13\n")
+    assert ask("rebuild", "--check").code == 0
+    with closing(sqlite3.connect(views_path_for(ledger), isolation_level=None)) as connection:
+        connection.execute("UPDATE fills SET price = '1' WHERE position = 5")
+    differs = ask("rebuild", "--check")
+    assert differs.code == 1
+    assert "fills, position 5: price is '1' and should be '43000'" in differs.err
+    assert ask("rebuild").code == 0
+    assert "equal to a rebuild at position 13" in ask("rebuild", "--check").out
+
+
+def test_a_live_process_takes_rebuilt_views_over(ask: Ask, ledger: Path, log: LogBuilder) -> None:
+    with (
+        OrderLedger.open(ledger) as live,
+        ProjectionRunner(LedgerEventSource(live), views_path_for(ledger)) as keeper,
+    ):
+        assert keeper.wait_for(13, 10)
+        assert ask("rebuild").code == 0
+        live.append([log.filled("half", fill_key="3", exchange_order_id="91490942")])
+        assert keeper.wait_for(14, 10)
+        assert "equal to a rebuild at position 14" in ask("rebuild", "--check").out
+
+
+def test_an_event_that_does_not_fold_is_said_after_a_rebuild(ask: Ask, ledger: Path, log: LogBuilder) -> None:
+    with OrderLedger.open(ledger) as opened:
+        opened.append([log.filled("half", fill_key="1", exchange_order_id="91490942")])
+    answer = ask("rebuild")
+    assert answer.code == 0
+    assert "1 events could not be folded; the first is at position 14" in answer.err
+
+
+# sql
+
+
+@pytest.mark.usefixtures("ledger")
+def test_sql_answers_as_a_table_and_as_json(ask: Ask) -> None:
+    question = (
+        "SELECT trading_pair, decimal_sum(amount) AS sold, count(*) AS n FROM fills GROUP BY 1 ORDER BY 1"
+    )
+    assert ask("sql", question).out == (
+        "trading_pair  sold  n\nBTC-USD       0.4   1\nETH-USD       0.1   1\n"
+    )
+    assert ask("sql", question, "--json").json == [
+        {"trading_pair": "BTC-USD", "sold": "0.4", "n": 1},
+        {"trading_pair": "ETH-USD", "sold": "0.1", "n": 1},
+    ]
+    nothing = "SELECT amount FROM fills WHERE 0"
+    assert ask("sql", nothing, "--json").json == []
+    assert ask("sql", nothing).out == "No rows.\n"
+    assert ask("sql", "SELECT NULL AS a, x'0a' AS b", "--json").json == [{"a": None, "b": "0a"}]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_sql_that_would_write_or_makes_no_sense_is_a_usage_error(ask: Ask) -> None:
+    refused = ask("sql", "DELETE FROM fills")
+    assert (refused.code, refused.out) == (2, "")
+    assert "Only reading is allowed here: DELETE from fills is refused." in refused.err
+    assert ask("sql", "SELCT").code == 2
+    assert ask("sql", "SELECT count(*) AS n FROM fills", "--json").json == [{"n": 2}]
+    assert ask("sql", "SELECT 1", "--ledger", "elsewhere.db").code == 3
