@@ -105,6 +105,7 @@ def heartbeat() -> str:
 
 
 PAGES: dict[str, tuple[Any, ...]] = {
+    "asking.md": (),
     "audit.md": (),
     "configuration.md": (settings,),
     "events.md": (envelope, fill, order_events, account_events),
