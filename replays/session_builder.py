@@ -22,13 +22,14 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.effects import Effect, LookUpOrder, Query, SendAction
-from domain.event_codec import encode_events
+from domain.event_codec import decode_event, encode_events
 from domain.events import LedgerEvent
 from domain.inputs import (
     Input,
     OrderLookedUp,
     RequestAnswered,
     RequestFailed,
+    Started,
     Stopping,
     StreamConnected,
     StreamFrame,
@@ -108,6 +109,10 @@ class SessionBuilder:
         recorded = RecordedInput(cast(AnyInput, item), events, effects_digest(outcome.effects))
         self._recorded.append(recorded)
         self._keys.learn(recorded)
+        if isinstance(item, Started):
+            for stored in item.open_orders:
+                earlier = [decode_event(topic, state) for topic, state in stored]
+                self._stored[earlier[0].originator_id] = earlier
         for change in outcome.changes:
             self._stored.setdefault(change.event.originator_id, []).append(change.event)
         if isinstance(item, RequestAnswered | RequestFailed):
