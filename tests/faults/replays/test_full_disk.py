@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
+import random
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from domain.errors import TradingHaltedError
 from domain.inputs import StreamFrame
-from replays.recorder import SessionRecorder
+from replays.recorder import QUEUE_BYTES_MAX, SessionRecorder
 from replays.replaying import Replay
 from replays.session_file import SessionReader, read_sessions
 from tests.faults.replays.recorder_process import ROOM_BYTES, frame
@@ -27,6 +27,10 @@ from tests.support.recordings import header_of
 
 _ROOT = Path(__file__).parents[3]
 PADDING_BYTES = 6_000_000
+PADDING = json.dumps(
+    {"channel": "padding", "data": base64.b64encode(random.Random(1).randbytes(PADDING_BYTES)).decode()}
+).encode()
+"""A frame that the core does not look at, and that cannot be compressed to less than its random bytes."""
 
 
 def test_what_waited_for_room_is_in_the_file_afterwards(tmp_path: Path) -> None:
@@ -88,35 +92,57 @@ class Recorded(Live):
         self.runtime.recorder = self.recording
 
 
+@asynccontextmanager
+async def recorded_world(seed: int) -> AsyncIterator[Recorded]:
+    """A session under way whose recording is larger than every other file of the process."""
+    async with live(seed=seed) as world:
+        world.__class__ = Recorded
+        assert isinstance(world, Recorded)
+        async with world.session():
+            world.runtime.deliver(StreamFrame(stream="market", data=PADDING))
+            path = world.recording.path
+            await world.until("the padding is there", lambda: path.stat().st_size > PADDING_BYTES // 2)
+            yield world
+        assert world.recording.close()
+        report = Replay(read_sessions(world.recording.paths)).run()
+        assert report.identical, report.divergence
+        assert report.inputs >= world.runtime.inputs_handled
+
+
 def test_trading_halts_while_the_recorder_cannot_write_and_goes_on_with_nothing_left_out() -> None:
     async def scenario() -> None:
-        async with live(seed=31) as world:
-            world.__class__ = Recorded
-            assert isinstance(world, Recorded)
-            async with world.session():
-                connector, runtime = world.connector, world.runtime
-                noise = base64.b64encode(os.urandom(PADDING_BYTES)).decode()
-                padding = json.dumps({"channel": "padding", "data": noise}).encode()
-                runtime.deliver(StreamFrame(stream="market", data=padding))
-                path = world.recording.path
-                await world.until("the padding is there", lambda: path.stat().st_size > PADDING_BYTES // 2)
-                first = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
-                await world.until_state(first, "open")
-                with _no_file_larger_than(path.stat().st_size):
-                    await world.until("trading halts", lambda: bool(connector.halted_because))
-                    assert "the recorder cannot write" in connector.halted_because
-                    with pytest.raises(TradingHaltedError, match="recorder"):
-                        connector.buy(PAIR, "0.01", world.price("0.8"))  # type: ignore[arg-type]
-                    # What was asked of the venue goes on: only new orders have to wait.
-                    connector.cancel(first)
-                    await world.until_state(first, "cancelled")
-                await world.until("trading goes on", lambda: connector.ready)
-                second = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
-                await world.until_state(second, "open")
-                handled = runtime.inputs_handled
-            assert world.recording.close()
-            report = Replay(read_sessions(world.recording.paths)).run()
-            assert report.identical, report.divergence
-            assert report.inputs >= handled
+        async with recorded_world(31) as world:
+            connector = world.connector
+            first = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
+            await world.until_state(first, "open")
+            with _no_file_larger_than(world.recording.path.stat().st_size):
+                await world.until("trading halts", lambda: bool(connector.halted_because))
+                assert "the recorder cannot write" in connector.halted_because
+                with pytest.raises(TradingHaltedError, match="recorder"):
+                    connector.buy(PAIR, "0.01", world.price("0.8"))  # type: ignore[arg-type]
+                # What was asked of the venue goes on: only new orders have to wait.
+                connector.cancel(first)
+                await world.until_state(first, "cancelled")
+            await world.until("trading goes on", lambda: connector.ready)
+            second = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
+            await world.until_state(second, "open")
+
+    asyncio.run(scenario())
+
+
+def test_inputs_wait_when_as_much_is_unwritten_as_memory_may_hold() -> None:
+    async def scenario() -> None:
+        async with recorded_world(32) as world:
+            connector, runtime, recording = world.connector, world.runtime, world.recording
+            count = 2 * QUEUE_BYTES_MAX // len(PADDING)
+            with _no_file_larger_than(recording.path.stat().st_size):
+                await world.until("trading halts", lambda: bool(connector.halted_because))
+                before = runtime.inputs_handled
+                for _ in range(count):
+                    runtime.deliver(StreamFrame(stream="market", data=PADDING))
+                await world.until("the recorder is behind", lambda: recording.is_behind)
+                assert runtime.inputs_handled < before + count
+            await world.until("all is handled", lambda: runtime.inputs_handled >= before + count)
+            await world.until("trading goes on", lambda: connector.ready)
 
     asyncio.run(scenario())
