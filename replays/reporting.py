@@ -55,9 +55,7 @@ _SAID = {
 
 def headline(divergence: Divergence) -> str:
     """The divergence in one line: where, on what input, and what is different."""
-    return (
-        f"diverged at input {divergence.sequence} ({_subject(divergence.item)}): {_what_differs(divergence)}"
-    )
+    return f"diverged at input {divergence.sequence} ({_subject(divergence)}): {_what_differs(divergence)}"
 
 
 def _what_differs(divergence: Divergence) -> str:
@@ -283,11 +281,17 @@ def _kind(item: Input) -> str:
     return str(type(item).__struct_config__.tag)
 
 
-def _subject(item: Input) -> str:
-    """The kind, and of frames and answers what they are."""
-    about = getattr(item, "stream", None) or getattr(item, "request_id", None)
-    channel = _channel(getattr(item, "data", b""))
-    return " ".join(str(part) for part in (_kind(item), about, channel) if part)
+def _subject(divergence: Divergence) -> str:
+    """The kind of the input; of frames also the stream and channel, of answers what they answer."""
+    item = divergence.item
+    about = [getattr(item, "stream", ""), _channel(getattr(item, "data", b"")), _asked(divergence.answered)]
+    return " ".join([_kind(item), *(part for part in about if part)])
+
+
+def _asked(request: Effect | None) -> str:
+    """What a request asks for, where it says its type."""
+    asked = getattr(request, "action", None) or getattr(request, "body", None) or {}
+    return f"to {asked['type']}" if isinstance(asked.get("type"), str) else ""
 
 
 def _channel(data: bytes) -> str:
