@@ -68,7 +68,7 @@ def test_my_order_timed_out_was_reported_failed_and_then_it_filled(core: CoreSes
     order = core.buy()
     core.fail(core.take_send(), "timed out")
     core.answers["orderStatus"] = UNKNOWN
-    core._answer_reads()
+    core.answer_reads()
     core.advance(10)
     assert core.state(order) == "pending_submit"
     assert ends(core) == []

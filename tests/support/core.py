@@ -241,7 +241,7 @@ class CoreSession:
     def step(self, item: Input) -> Outcome:
         """Feed one input, and after it whatever the automatic answers lead to."""
         outcome = self._step(item)
-        self._answer_reads()
+        self.answer_reads()
         return outcome
 
     def _step(self, item: Input) -> Outcome:
@@ -294,7 +294,7 @@ class CoreSession:
         owner = plain if plain in self.stored else self._keys.get(key)
         return self.stored.get(owner, []) if owner is not None else []
 
-    def _answer_reads(self) -> None:
+    def answer_reads(self) -> None:
         """Answer reads and look-ups until none is left that answers itself."""
         for _ in range(10_000):
             if self.lookups and self.answer_lookups:

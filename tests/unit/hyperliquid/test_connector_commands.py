@@ -394,11 +394,16 @@ def test_what_waits_for_the_limits_leaves_by_the_timer(core: CoreSession) -> Non
     assert core.take_send().action["orders"][0]["c"] == order
 
 
-def test_an_expired_action_costs_the_budget_it_costs_at_the_venue(core: CoreSession) -> None:
+@pytest.mark.parametrize(("used", "waits"), [(9_990, True), (9_980, False)])
+def test_an_expired_action_costs_the_budget_five_times_as_the_venue_counts(used: int, waits: bool) -> None:
+    core = CoreSession()
+    core.answers["userRateLimit"] = {"nRequestsUsed": used, "nRequestsCap": 10_000}
+    core.ready()
     core.place("1", "2")
-    used = core.connector._context.limits.address.used
     core.answer_error("Action already expired")
-    assert core.connector._context.limits.address.used == used + 2 * 4
+    core.buy()
+    assert (core.sends == []) is waits
+    core.assert_consistent()
 
 
 # -- halts ---------------------------------------------------------------------------------------------------

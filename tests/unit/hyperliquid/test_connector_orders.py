@@ -404,7 +404,7 @@ def test_asking_backs_off_and_never_multiplies(core: CoreSession) -> None:
         asked.append(core.now_ms)
 
     core.answers["orderStatus"] = status
-    core._answer_reads()
+    core.answer_reads()
     core.advance(59)
     gaps = [later - earlier for earlier, later in pairwise(asked)]
     assert gaps == [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]
