@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run() -> dict[str, Any]:
             building_s = _seconds(lambda: catch_up(source, views))
             rebuilding_s = _seconds(lambda: rebuild(source, views))
             lags = _live_lags_ms(ledger, source, views)
-            answers = _answers_ms(views)
+            answers = _answers_ms(views) | _past_answers_ms(source, views)
         finally:
             ledger.close()
         return {
@@ -164,6 +165,26 @@ def _answers_ms(views: Path) -> dict[str, float]:
         return {
             name: round(1_000 * statistics.median(_seconds(ask) for _ in range(QUERIES)), 2)
             for name, ask in questions.items()
+        }
+
+
+def _past_answers_ms(source: LedgerEventSource, views: Path) -> dict[str, float]:
+    """The slowest of the same question as of moments all along the log: it must not matter which."""
+    with Views(views) as asked:
+        end = asked.position
+
+        def slowest(question: Callable[[Views], object]) -> float:
+            def ask(position: int) -> None:
+                with asked.at(position, source) as then:
+                    question(then)
+
+            moments = [max(1, end * part // QUERIES) for part in range(QUERIES + 1)]
+            return round(1_000 * max(_seconds(partial(ask, moment)) for moment in moments), 2)
+
+        return {
+            "open_orders_at_ms_max": slowest(lambda then: then.open_orders()),
+            "positions_at_ms_max": slowest(lambda then: then.positions()),
+            "last_100_fills_at_ms_max": slowest(lambda then: then.fills(limit=100)),
         }
 
 
