@@ -16,6 +16,7 @@ from adapters.cli.config_reading import ConfigError, configured_ledger_path, loa
 from adapters.cli.current_views import current_books
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import Moment, moment, point_in_time, utc_ns
+from adapters.cli.salvaging import add_salvage_option, salvaged_books
 from domain.enums import OrderState
 from projections import (
     EventSource,
@@ -52,13 +53,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def add_ledger_options(parser: argparse.ArgumentParser, default_ledger: DefaultLedger | None = None) -> None:
-    """`--ledger` and `--config`. `default_ledger` says which ledger is read without them."""
+    """`--ledger`, `--config` and `--salvage`. `default_ledger` says which ledger is read without them."""
     parser.add_argument(
         "--ledger", metavar="FILE", type=Path, help="the ledger (default: the config's, else ./ledger.db)"
     )
     parser.add_argument(
         "--config", metavar="FILE", help=f"the config (default: {DEFAULT_CONFIG_FILE}, if there is one)"
     )
+    add_salvage_option(parser)
     parser.set_defaults(default_ledger=default_ledger or _configured_ledger)
 
 
@@ -132,8 +134,12 @@ def is_narrowed(options: argparse.Namespace) -> bool:
 
 @contextmanager
 def books(options: argparse.Namespace) -> Iterator[tuple[Views, EventSource]]:
-    """The current views of the ledger that is meant, and the ledger."""
+    """The current views of the ledger that is meant, and the ledger; with `--salvage`, of what is intact."""
     ledger: Path = options.ledger or options.default_ledger(options)
+    if options.salvage:
+        with salvaged_books(ledger) as salvaged:
+            yield salvaged
+        return
     path = views_path_for(ledger)
     if options.ledger is None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_
 from adapters.cli.current_views import current_views
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.meant_order import meant_order
+from adapters.cli.salvaging import add_salvage_option, salvaged_books
 from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
 from adapters.storage.errors import EventNotReadableError
 from adapters.storage.ledger import OrderLedger
 from domain.inputs import Input, RequestAnswered, RequestFailed, StreamFrame
 from domain.money import decimal_text
 from projections.errors import UnfoldableEventError
-from projections.event_source import UnreadableEvent
+from projections.event_source import PositionedEvent, UnreadableEvent
 from projections.explaining import Explanation, Step, explain
 from replays.causes import recorded_causes
 from replays.inspecting import kind_of
@@ -41,6 +42,7 @@ def register(subparsers: Any) -> None:
         "concluded rather than told, and what is still unknown.",
     )
     add_ledger_options(parser)
+    add_salvage_option(parser)
     parser.add_argument(
         "order", metavar="ORDER", help="a client order id, an exchange order id, or the beginning of one"
     )
@@ -60,7 +62,7 @@ def register(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     chosen = chosen_ledger(options)
-    explanation = _explained(chosen, options.order)
+    explanation = (_salvaged if options.salvage else _explained)(chosen, options.order)
     causes: dict[str, Input] = {}
     if options.raw:
         causes = _causes(options.sessions or chosen.ledger.with_name("sessions"), explanation)
@@ -80,14 +82,26 @@ def _explained(chosen: ChosenLedger, key: str) -> Explanation:
         unreadable.append(error)
 
     with refusals_of_files(), OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger:
-        history = ledger.history_of(order_id, on_unreadable=keep)
-        try:
-            return explain(history, unreadable)
-        except UnfoldableEventError as error:
-            raise CommandError(
-                f"Nothing can be said about {order_id}: {error}. `orderledger verify` says what is wrong.",
-                ExitCode.LEDGER_DAMAGED,
-            ) from None
+        return _told(order_id, ledger.history_of(order_id, on_unreadable=keep), unreadable)
+
+
+def _salvaged(chosen: ChosenLedger, key: str) -> Explanation:
+    unreadable: list[UnreadableEvent] = []
+    with salvaged_books(chosen.ledger) as (views, source):
+        order_id = meant_order(views, key)
+        return _told(order_id, source.history_of(order_id, on_unreadable=unreadable.append), unreadable)
+
+
+def _told(
+    order_id: str, history: Sequence[PositionedEvent], unreadable: Sequence[UnreadableEvent]
+) -> Explanation:
+    try:
+        return explain(history, unreadable)
+    except UnfoldableEventError as error:
+        raise CommandError(
+            f"Nothing can be said about {order_id}: {error}. `orderledger verify` says what is wrong.",
+            ExitCode.LEDGER_DAMAGED,
+        ) from None
 
 
 def _causes(directory: Path, explanation: Explanation) -> dict[str, Input]:

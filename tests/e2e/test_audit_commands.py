@@ -364,3 +364,46 @@ def test_sql_that_would_write_or_makes_no_sense_is_a_usage_error(ask: Ask) -> No
     assert ask("sql", "SELCT").code == 2
     assert ask("sql", "SELECT count(*) AS n FROM fills", "--json").json == [{"n": 2}]
     assert ask("sql", "SELECT 1", "--ledger", "elsewhere.db").code == 3
+
+
+# --salvage
+
+
+def test_what_is_intact_of_a_damaged_ledger_stays_readable(ask: Ask, ledger: Path) -> None:
+    tamper(
+        ledger,
+        "UPDATE stored_events SET state = x'80' WHERE position = 4",
+        "DELETE FROM stored_events WHERE position = 13",
+    )
+    question = "SELECT client_order_id, state FROM orders ORDER BY 1"
+    assert ask("sql", question).code == 6
+    answer = ask("sql", question, "--json", "--salvage")
+    assert answer.code == 0
+    assert [(row["client_order_id"], row["state"]) for row in answer.json] == [
+        ("gone", "cancelled"),
+        ("half", "pending_submit"),
+        ("lost", "pending_submit"),
+    ]
+    assert "position 4 (half): event at position 4: it does not fit its hash" in answer.err
+    assert not views_path_for(ledger).exists(), "the views of the whole ledger are left alone"
+    why = ask("why", "half", "--salvage")
+    assert why.code == 0
+    assert "event at position 4" in why.out
+    assert ask("why", "gone", "--salvage").out.endswith("Nothing about it is unknown.\n")
+
+
+@pytest.mark.usefixtures("ledger")
+def test_salvage_of_an_intact_ledger_leaves_nothing_out(ask: Ask) -> None:
+    answer = ask("sql", "SELECT count(*) AS n FROM order_timeline", "--json", "--salvage")
+    assert (answer.code, answer.json) == (0, [{"n": 11}])
+    assert "nothing is left out" in answer.err
+    assert ask("why", "half", "--salvage", "--ledger", "elsewhere.db").code == 3
+
+
+@pytest.mark.parametrize("command", ["orders", "open-orders", "positions", "fills", "history half"])
+def test_every_reading_command_can_salvage(ask: Ask, ledger: Path, command: str) -> None:
+    tamper(ledger, "DELETE FROM stored_events WHERE position = 13")
+    assert ask(*command.split()).code == 6
+    answer = ask(*command.split(), "--json", "--salvage")
+    assert answer.code == 0
+    assert answer.json
