@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from domain.enums import RequestOutcome
 from domain.events import (
+    AccountActionRequested,
+    AccountActionSettled,
     AccountEvent,
     AccountFillBooked,
     AccountFundingBooked,
@@ -127,6 +130,27 @@ class Account:
             exchange_time_ms=exchange_time_ms,
         )
         return True
+
+    def action_requested(
+        self, action: str, detail: str, *, nonce: int, expires_at_ms: int | None = None
+    ) -> None:
+        """A request that concerns no order is about to leave."""
+        self._emit(
+            AccountActionRequested, action=action, detail=detail, nonce=nonce, expires_at_ms=expires_at_ms
+        )
+
+    def action_settled(
+        self, action: str, nonce: int, outcome: RequestOutcome, reason_code: str = "", reason: str = ""
+    ) -> None:
+        """What the answer to it says, or that there is none."""
+        self._emit(
+            AccountActionSettled,
+            action=action,
+            nonce=nonce,
+            outcome=outcome,
+            reason_code=reason_code,
+            reason=reason,
+        )
 
     def leverage_changed(self, trading_pair: str, leverage: int, is_cross: bool) -> None:
         self._emit(AccountLeverageChanged, trading_pair=trading_pair, leverage=leverage, is_cross=is_cross)

@@ -16,7 +16,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 class SendAction(Effect, frozen=True, kw_only=True, omit_defaults=True, tag="send_action"):
     """Sign this action with this nonce and send it once. Never repeated by the shell.
 
-    `expires_at_ms`: the venue refuses it afterwards; the shell does not send it later than that either.
+    `expires_at_ms`: the venue refuses it afterwards, by its own clock; `send_before_ns` is the same moment by
+    the clock inputs are stamped with: the shell does not send it later.
     `acting_for`: the sub-account or vault it is for, where that is not the signer's own account. `urgent`
     actions (cancels) never wait behind others.
     """
@@ -25,6 +26,7 @@ class SendAction(Effect, frozen=True, kw_only=True, omit_defaults=True, tag="sen
     action: dict[str, Any]
     nonce: int
     expires_at_ms: int | None = None
+    send_before_ns: int | None = None
     acting_for: str | None = None
     urgent: bool = False
 

@@ -13,6 +13,7 @@ __all__ = [
     "OrderState",
     "OrderType",
     "PositionAction",
+    "RequestOutcome",
     "RequestState",
     "Source",
     "Submission",
@@ -111,6 +112,14 @@ class RequestState(StrEnum):
     REQUESTED = "requested"
     UNKNOWN = "unknown"
     REFUSED = "refused"
+
+
+class RequestOutcome(StrEnum):
+    """What became of a request about the account itself."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
 
 
 class ClosingKind(StrEnum):

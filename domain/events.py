@@ -17,6 +17,7 @@ from domain.enums import (
     Liquidity,
     OrderType,
     PositionAction,
+    RequestOutcome,
     Source,
     TimeInForce,
     TradeType,
@@ -26,6 +27,8 @@ __all__ = [
     "ACCOUNT_EVENTS",
     "EVENT_TYPES",
     "ORDER_EVENTS",
+    "AccountActionRequested",
+    "AccountActionSettled",
     "AccountEvent",
     "AccountFillBooked",
     "AccountFundingBooked",
@@ -357,6 +360,31 @@ class AccountLedgerUpdateBooked(AccountEvent, frozen=True, kw_only=True, omit_de
     detail: str
 
 
+class AccountActionRequested(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A request that changes the account and no order is about to leave: leverage, isolated margin, the
+    scheduled cancel. `action` is the venue's name of it, `detail` what is asked (JSON). After `expires_at_ms`
+    (venue time) the venue refuses it."""
+
+    topic: ClassVar[str] = "account.action_requested"
+
+    action: str
+    detail: str
+    nonce: int
+    expires_at_ms: int | None = None
+
+
+class AccountActionSettled(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What became of the request with this nonce. Unknown: it may or may not have taken effect."""
+
+    topic: ClassVar[str] = "account.action_settled"
+
+    action: str
+    nonce: int
+    outcome: RequestOutcome
+    reason_code: str = ""
+    reason: str = ""
+
+
 class AccountLeverageChanged(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Leverage of a market was set, by us or (`source` query) found to differ."""
 
@@ -423,6 +451,8 @@ ACCOUNT_EVENTS: tuple[type[AccountEvent], ...] = (
     AccountFillBooked,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
+    AccountActionRequested,
+    AccountActionSettled,
     AccountLeverageChanged,
     AccountPositionAsserted,
     AccountLiquidationNoticed,

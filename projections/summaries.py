@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from domain.enums import Liquidity, TimeInForce
+from domain.enums import Liquidity, RequestOutcome, TimeInForce
 from domain.events import (
+    AccountActionRequested,
+    AccountActionSettled,
     AccountFillBooked,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
@@ -193,6 +195,16 @@ def _transfer(event: AccountLedgerUpdateBooked) -> str:
     return f"{event.kind}{amount}"
 
 
+def _action_requested(event: AccountActionRequested) -> str:
+    return f"about to be sent: {event.action} {event.detail} (nonce {event.nonce})"
+
+
+def _action_settled(event: AccountActionSettled) -> str:
+    because = _because(event.reason_code, event.reason)
+    what = "outcome unknown" if event.outcome is RequestOutcome.UNKNOWN else event.outcome
+    return f"{event.action} (nonce {event.nonce}): {what}" + (f" ({because})" if because else "")
+
+
 def _leverage(event: AccountLeverageChanged) -> str:
     return f"leverage of {event.trading_pair}: {event.leverage}x {'cross' if event.is_cross else 'isolated'}"
 
@@ -235,6 +247,8 @@ _DESCRIBE: dict[type[LedgerEvent], Callable[..., str]] = {
     AccountFillBooked: _account_fill,
     AccountFundingBooked: _funding,
     AccountLedgerUpdateBooked: _transfer,
+    AccountActionRequested: _action_requested,
+    AccountActionSettled: _action_settled,
     AccountLeverageChanged: _leverage,
     AccountPositionAsserted: _position_asserted,
     AccountLiquidationNoticed: _liquidation,

@@ -617,6 +617,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._outbox.amend(order, price, amount)
 
     def _before_outcome(self) -> None:
+        self._context.may_send = not self._waiting_for.keys() & {"start", "metadata", "account"}
         for order in self.tracker.take_reopened():
             self._resolver.look_into(order)
         self._outbox.flush()

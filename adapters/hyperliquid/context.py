@@ -25,7 +25,7 @@ class Context:
     """One per core. The functions are the core's own; the parts never see more of it than this.
 
     `venue_offset_ms` is the venue's clock minus ours; `acting_for` the sub-account or vault that the signer
-    trades for, if it is not the signer's own account.
+    trades for, if it is not the signer's own account; `may_send` is set once that is known, and the markets.
     """
 
     account_address: str
@@ -47,6 +47,7 @@ class Context:
         default_factory=lambda: HyperliquidMessages(SymbolMap(()), "0x" + "0" * 40)
     )
     acting_for: str | None = None
+    may_send: bool = False
     venue_offset_ms: int = 0
     last_request_id: int = 0
 

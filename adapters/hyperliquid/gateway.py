@@ -101,8 +101,8 @@ class HyperliquidGateway:
         rng: Random | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`auth` None: reading only. `market_source` replaces the market-data socket. `clock_ns` is UTC;
-        expiries are judged by it."""
+        """`auth` None: reading only. `market_source` replaces the market-data socket. `clock_ns` is the clock
+        inputs are stamped with: what must leave before a certain time is judged by it."""
         self._http_url = http_url
         self._ws_url = ws_url
         self._auth = auth
@@ -242,10 +242,10 @@ class HyperliquidGateway:
             raise PostFailed("no_signer", "no private key is configured, so only reading is possible")
         async with running.urgent if effect.urgent else running.orders:
             connect_seconds = self._options.connect_timeout_seconds
-            if effect.expires_at_ms is not None:
-                # Judged here, after any wait for the lane; and a connect must not outlast the expiry either,
-                # since a late action costs five times its budget (sheet 3.8).
-                remaining_seconds = effect.expires_at_ms / 1_000 - self._clock_ns() / 1_000_000_000
+            if effect.send_before_ns is not None:
+                # Judged here, after any wait for the lane; and a connect must not outlast it either, since a
+                # late action costs five times its budget (sheet 3.8).
+                remaining_seconds = (effect.send_before_ns - self._clock_ns()) / 1_000_000_000
                 if remaining_seconds <= 0:
                     raise PostFailed("expired_before_send")
                 connect_seconds = min(connect_seconds, remaining_seconds)

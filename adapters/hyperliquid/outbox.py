@@ -13,6 +13,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from adapters.hyperliquid import actions
 from adapters.hyperliquid.answers import (
     Accepted,
@@ -23,13 +25,20 @@ from adapters.hyperliquid.answers import (
     Resting,
     read_answer,
 )
-from adapters.hyperliquid.context import SECOND, Context
+from adapters.hyperliquid.context import MS, SECOND, Context
 from adapters.hyperliquid.limits import RequestKind
 from adapters.hyperliquid.nonces import NonceError
 from adapters.hyperliquid.reason_codes import MODIFY_REPLACEMENT_REFUSED, Outcome, Refusal
 from adapters.hyperliquid.symbols import UnknownCoin
 from domain.effects import SendAction
-from domain.enums import ClosingKind, OrderType, PositionAction, Submission, TimeInForce
+from domain.enums import (
+    ClosingKind,
+    OrderType,
+    PositionAction,
+    RequestOutcome,
+    Submission,
+    TimeInForce,
+)
 from domain.in_flight_order import InFlightOrder
 from domain.money import MONEY, ZERO
 from domain.updates import OrderDetails, OrderUpdate, UpdateStatus
@@ -58,15 +67,21 @@ class _Amend:
 
 
 @dataclass(slots=True, frozen=True)
+class _AccountAction:
+    action: actions.Action
+    on_done: Callable[[Entry], None]
+
+
+@dataclass(slots=True, frozen=True)
 class _Sent:
     """An action that has left: its kind and nonce, and for each entry the order, its price and amount as
-    sent. `on_done` belongs to account actions."""
+    sent. `account` is set for the actions that concern no order."""
 
     kind: str
     nonce: int
     order_ids: tuple[str, ...] = ()
     terms: tuple[tuple[Decimal, Decimal], ...] = ()
-    on_done: Callable[[Entry], None] | None = None
+    account: _AccountAction | None = None
 
 
 class Outbox:
@@ -78,7 +93,7 @@ class Outbox:
         self._groups: deque[tuple[str, ...]] = deque()
         self._cancels: dict[str, str] = {}
         self._amends: deque[_Amend] = deque()
-        self._account_actions: deque[tuple[actions.Action, Callable[[Entry], None]]] = deque()
+        self._account_actions: deque[_AccountAction] = deque()
         self._sent: dict[int, _Sent] = {}
         self._under_way = dict.fromkeys(UNDER_WAY_MAX, 0)
 
@@ -92,15 +107,8 @@ class Outbox:
 
     def cancel(self, order: InFlightOrder, reason_code: str) -> None:
         """Queue a cancel; a second one of the same order changes nothing."""
-        context = self._context
         if order.submission is Submission.NONE:
-            context.tracker.cancelled(order, "cancelled_before_sent")
-            return
-        try:
-            context.symbols.by_coin(order.created.instrument)
-        except UnknownCoin as error:
-            # An order of a market that is not followed (another dex): the venue takes no names, only numbers.
-            context.alert("cancel_impossible", f"Order {order.id}: {error}", level="error", order=order.id)
+            self._context.tracker.cancelled(order, "cancelled_before_sent")
             return
         self._cancels.setdefault(order.id, reason_code)
 
@@ -109,15 +117,17 @@ class Outbox:
 
     def account_action(self, action: actions.Action, on_done: Callable[[Entry], None]) -> None:
         """Queue an action that concerns no order; `on_done` gets its one entry."""
-        self._account_actions.append((action, on_done))
+        self._account_actions.append(_AccountAction(action, on_done))
 
     # -- sending -------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Send whatever may leave now, cancels first. While trading is halted no order does."""
+        """Send whatever may leave now, cancels first. While trading is halted no order does; before it is
+        known which account the signer acts for, nothing does."""
         try:
-            self._flush_cancels()
-            self._flush_account_actions()
+            if self._context.may_send:
+                self._flush_cancels()
+                self._flush_account_actions()
             if not self._context.why_halted():
                 self._flush_amends()
                 self._flush_orders()
@@ -159,12 +169,19 @@ class Outbox:
                 action=action,
                 nonce=sent.nonce,
                 expires_at_ms=expires_at_ms,
+                send_before_ns=self._send_before_ns(expires_at_ms),
                 acting_for=self._context.acting_for,
                 urgent=sent.kind == "cancel",
             )
         )
         for order_id in sent.order_ids:
             self._context.set_deadline(WATCH_NS, "watch", order_id)
+
+    def _send_before_ns(self, expires_at_ms: int | None) -> int | None:
+        """The venue's clock may be ahead of ours or behind it; what has to leave in time goes by ours."""
+        if expires_at_ms is None:
+            return None
+        return (expires_at_ms - self._context.venue_offset_ms) * MS
 
     def _flush_cancels(self) -> None:
         context = self._context
@@ -173,7 +190,7 @@ class Outbox:
             by_oid: list[tuple[InFlightOrder, str]] = []
             for order_id, reason_code in list(islice(self._cancels.items(), GATHERED_MAX)):
                 order = context.tracker.get(order_id)
-                if order is None or order.is_done:
+                if order is None or order.is_done or not self._is_reachable(order):
                     del self._cancels[order_id]
                 elif order.is_external:
                     by_oid.append((order, reason_code))
@@ -185,6 +202,16 @@ class Outbox:
                 if not self._has_room("cancel") or not self._admitted(RequestKind.CANCEL, len(group)):
                     return
                 self._send_cancels(group, with_oid=with_oid)
+
+    def _is_reachable(self, order: InFlightOrder) -> bool:
+        try:
+            self._context.symbols.by_coin(order.created.instrument)
+        except UnknownCoin as error:
+            # An order of a market that is not followed (another dex): the venue takes no names, only numbers.
+            message = f"Order {order.id}: {error}"
+            self._context.alert("cancel_impossible", message, level="error", order=order.id)
+            return False
+        return True
 
     def _send_cancels(self, group: list[tuple[InFlightOrder, str]], *, with_oid: bool) -> None:
         context = self._context
@@ -252,9 +279,17 @@ class Outbox:
         while self._account_actions and self._has_room("account"):
             if not self._admitted(RequestKind.ORDER, 1):
                 return
-            nonce = self._context.nonces.next(self._context.now_ms)
-            action, on_done = self._account_actions.popleft()
-            self._send(_Sent("account", nonce, on_done=on_done), action)
+            context = self._context
+            nonce = context.nonces.next(context.now_ms)
+            wanted = self._account_actions.popleft()
+            expires_at_ms = context.venue_now_ms + context.order_ttl_ms
+            context.account.action_requested(
+                wanted.action["type"],
+                msgspec.json.encode(wanted.action).decode(),
+                nonce=nonce,
+                expires_at_ms=expires_at_ms,
+            )
+            self._send(_Sent("account", nonce, account=wanted), wanted.action, expires_at_ms)
 
     def _flush_orders(self) -> None:
         while self._groups and self._has_room("place"):
@@ -331,7 +366,7 @@ class Outbox:
         if sent is None:
             return False
         entry: Entry = Ambiguous("no_answer", reason)
-        if not was_sent and sent.kind in ("place", "amend"):
+        if not was_sent and sent.kind != "cancel":
             entry = Refusal("not_sent", reason, Outcome.REFUSED)
         self._apply(sent, [entry] * max(1, len(sent.order_ids)))
         return True
@@ -345,8 +380,8 @@ class Outbox:
     def _apply(self, sent: _Sent, entries: list[Entry]) -> None:
         for entry in dict.fromkeys(entries):
             self._heed(entry, entries.count(entry))
-        if sent.on_done is not None:
-            sent.on_done(entries[0])
+        if sent.account is not None:
+            self._account_action_answered(sent.account, sent.nonce, entries[0])
         for index, order_id in enumerate(sent.order_ids):
             order = self._context.tracker.get(order_id)
             if order is None:
@@ -357,6 +392,18 @@ class Outbox:
                 self._placed(order, entries[index], sent.terms[index])
             else:
                 self._amended(order, entries[index], sent)
+
+    def _account_action_answered(self, wanted: _AccountAction, nonce: int, entry: Entry) -> None:
+        outcome, code, text = RequestOutcome.UNKNOWN, "unreadable_answer", ""
+        match entry:
+            case Accepted():
+                outcome, code = RequestOutcome.ACCEPTED, ""
+            case Refusal(outcome=Outcome.NOT_PROOF, code=code, text=text) | Ambiguous(code=code, text=text):
+                pass
+            case Refusal(code=code, text=text):
+                outcome = RequestOutcome.REFUSED
+        self._context.account.action_settled(wanted.action["type"], nonce, outcome, code, text)
+        wanted.on_done(entry)
 
     def _heed(self, entry: Entry, count: int) -> None:
         """What a refusal means beyond its orders; `count` is how many of the action it is the answer to."""

@@ -272,12 +272,24 @@ def test_a_redirect_is_not_followed(status: int) -> None:
 def test_an_expired_action_is_not_sent() -> None:
     async def scenario() -> None:
         async with http_venue(exchange=answering(200, OK)) as venue:
-            now_ms = 1_700_000_000_000
+            now_ns = 1_700_000_000_000_000_000
             outcome = await outcome_at(
-                venue.http_url, send(1, expires_at_ms=now_ms), clock_ns=lambda: now_ms * 1_000_000
+                venue.http_url, send(1, send_before_ns=now_ns), clock_ns=lambda: now_ns
             )
             assert outcome == RequestFailed(request_id=1, reason="expired_before_send", sent=False)
             assert venue.requests == []
+
+    asyncio.run(scenario())
+
+
+def test_whether_an_action_is_late_is_judged_by_our_clock_and_not_by_the_venue_s_expiry() -> None:
+    async def scenario() -> None:
+        async with http_venue(exchange=answering(200, OK)) as venue:
+            now_ns = 1_700_000_000_000_000_000
+            # The venue's clock is a minute behind ours, and so is the expiry it is given.
+            late_for_us = send(1, expires_at_ms=now_ns // 1_000_000 - 50_000, send_before_ns=now_ns + 10**10)
+            outcome = await outcome_at(venue.http_url, late_for_us, clock_ns=lambda: now_ns)
+            assert isinstance(outcome, RequestAnswered)
 
     asyncio.run(scenario())
 
@@ -291,7 +303,7 @@ def test_connecting_does_not_outlast_the_expiry() -> None:
             now_ms = 1_700_000_000_000
             outcome = await outcome_at(
                 venue.http_url.replace("http:", "https:"),
-                send(1, expires_at_ms=now_ms + 100),
+                send(1, send_before_ns=(now_ms + 100) * 1_000_000),
                 clock_ns=lambda: now_ms * 1_000_000,
                 options=GatewayOptions(connect_timeout_seconds=3_600.0, action_timeout_seconds=3_600.0),
             )
@@ -348,8 +360,8 @@ def test_a_slow_order_does_not_hold_back_a_cancel_and_waiting_orders_expire_unse
         ):
             gateway.perform(send(1))
             await asyncio.wait_for(arrived.wait(), PATIENCE_SECONDS)
-            gateway.perform(send(2, expires_at_ms=now_ns[0] // 1_000_000 + 5_000))
-            gateway.perform(send(3, CANCEL, expires_at_ms=now_ns[0] // 1_000_000 + 5_000, urgent=True))
+            gateway.perform(send(2, send_before_ns=now_ns[0] + 5_000_000_000))
+            gateway.perform(send(3, CANCEL, send_before_ns=now_ns[0] + 5_000_000_000, urgent=True))
             await inbox.until(lambda inbox: bool(inbox.inputs))
             assert inbox.inputs == [RequestAnswered(request_id=3, status=200, body=OK)]
             now_ns[0] += 6_000_000_000
