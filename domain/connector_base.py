@@ -85,6 +85,9 @@ _SOURCES: dict[type[Input], Source] = {
     OrderLookedUp: Source.RECONCILIATION,
 }
 
+_RESERVED_PREFIXES = ("account:", "external:")
+_TEXT_MAX = 200
+
 _STALLED = "the ledger cannot write"
 
 
@@ -152,6 +155,7 @@ class ConnectorBase(ABC):
         self._ids = ClientOrderIdGenerator(session_id)
         self._issued: dict[str, None] = {}
         self._used_ids: dict[int, object] = {}
+        self._is_recorded: Callable[[str], bool] | None = None
         self._decode_event = decode_event
         self._effects: list[Effect] = []
         self._books_moved: dict[str, None] = {}
@@ -184,8 +188,15 @@ class ConnectorBase(ABC):
         """Tell the core where its commands go: a thread-safe, non-blocking function of the shell."""
         self._command_sink = command_sink
 
-    def reserve_ids(self, client_order_ids: Iterable[str]) -> None:
-        """Ids users chose in earlier sessions: they are refused for new orders."""
+    def reserve_ids(
+        self, client_order_ids: Iterable[str], is_recorded: Callable[[str], bool] | None = None
+    ) -> None:
+        """Ids users chose in earlier sessions: they are refused for new orders.
+
+        `is_recorded` says whether the ledger knows a text as an id. It is asked, in the caller's thread, for
+        ids in the venue's own format alone: those of all orders ever made would not fit into memory.
+        """
+        self._is_recorded = is_recorded
         for client_order_id in client_order_ids:
             key = self._venue_order_key(client_order_id)
             self._used_ids[hash(key)] = self  # deterministic: read by `_claim` alone, outside the step
@@ -362,6 +373,9 @@ class ConnectorBase(ABC):
         """
         token = object()
         client_order_id = params.client_order_id
+        in_venue_format = params.venue_order_key == client_order_id.lower()
+        if in_venue_format and self._is_recorded is not None and self._is_recorded(params.venue_order_key):
+            raise DuplicateOrderIdError(client_order_id)
         # An id that ends in this session's random bits was made here; such ids are not all kept in memory.
         made_here = params.venue_order_key.endswith(self._session)
         known = client_order_id in self._issued or self.tracker.get(client_order_id) is not None
@@ -471,6 +485,11 @@ class ConnectorBase(ABC):
                 validate_user_order_id(client_order_id)
             except InvalidClientOrderIdError as error:
                 raise InvalidOrderError("client_order_id", str(error)) from None
+            if client_order_id.startswith(_RESERVED_PREFIXES):
+                raise InvalidOrderError(
+                    "client_order_id",
+                    f"Ids that begin with {client_order_id.split(':')[0]}: are not for orders.",
+                )
         return OrderParams(
             client_order_id=client_order_id,
             venue_order_key=self._venue_order_key(client_order_id),
@@ -486,8 +505,8 @@ class ConnectorBase(ABC):
             requested_amount=None if quantized == amount else amount,
             requested_price=None if asked is None or asked == price else asked,
             reference_price=mid,
-            parent_id=request.parent_id,
-            tag=request.tag,
+            parent_id=None if request.parent_id is None else _plain_text("parent id", request.parent_id),
+            tag=_plain_text("tag", request.tag),
         )
 
     def _command(self, command: Input) -> None:
@@ -749,6 +768,16 @@ _CHOICES: tuple[tuple[str, type[StrEnum]], ...] = (
     ("position_action", PositionAction),
     ("time_in_force", TimeInForce),
 )
+
+
+def _plain_text(name: str, value: object) -> str:
+    """A text that survives the store, a log line and a terminal."""
+    if not isinstance(value, str) or len(value) > _TEXT_MAX or not value.isprintable():
+        raise InvalidOrderError(
+            "not_plain_text",
+            f"Pass the {name} as at most {_TEXT_MAX} printable characters, not {value!r:.40}.",
+        )
+    return value
 
 
 def _with_choices(request: OrderRequest) -> OrderRequest:

@@ -160,7 +160,7 @@ class LiveProcess:
             started = read_started(
                 ledger, views.path, venue=VENUE, account=self.account, session_id=connector.session_id
             )
-            connector.reserve_ids(ledger.known_user_ids())
+            connector.reserve_ids(ledger.known_user_ids(), lambda text: ledger.resolve(text) is not None)
             publisher = self._make_publisher(ledger.max_position)
             if publisher is not None:
                 undo.callback(publisher.close)

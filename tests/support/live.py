@@ -120,7 +120,8 @@ class Live:
                 account=self.account,
                 session_id=self.connector.session_id,
             )
-            self.connector.reserve_ids(self.ledger.known_user_ids())
+            ledger = self.ledger
+            self.connector.reserve_ids(ledger.known_user_ids(), lambda text: ledger.resolve(text) is not None)
             self.prepare()
             await self.runtime.start(self.ledger, started)
             if ready:
