@@ -47,6 +47,29 @@ def status_of(session: SessionBuilder, status: str, oid: int = 77) -> dict[str, 
     }
 
 
+def fills_of(session: SessionBuilder, *fills: tuple[str, int, str]) -> dict[str, Any]:
+    """A frame with fills (side, exchange id of the order, amount) of one trade at 43,000."""
+    rows = [
+        {
+            "coin": "BTC",
+            "px": "43000.0",
+            "sz": amount,
+            "side": side,
+            "time": session.now_ns // 1_000_000,
+            "dir": "Open Long" if side == "B" else "Open Short",
+            "closedPnl": "0.0",
+            "hash": "0x" + "ab" * 32,
+            "oid": oid,
+            "crossed": False,
+            "fee": "0.02",
+            "tid": 4711,
+            "feeToken": "USDC",
+        }
+        for side, oid, amount in fills
+    ]
+    return {"channel": "userFills", "data": {"user": session.header.account, "fills": rows}}
+
+
 def resting(build: Build, **options: Any) -> SessionBuilder:
     """A session with one order that rests."""
     session = build(**options)
@@ -71,6 +94,21 @@ def test_what_the_venue_says_arrives_as_frames(session_builder: Build) -> None:
     session = resting(session_builder)
     session.given.frame(status_of(session, "canceled"))
     session.then("order.cancelled", exchange_order_id="77")
+
+
+def test_one_trade_id_on_two_orders_is_two_fills(session_builder: Build) -> None:
+    session = resting(session_builder)
+    session.given.sell("BTC-USD", "0.01", "43000", client_order_id="ask")
+    session.given.answer("order", answer({"resting": {"oid": 78}}))
+    session.then("order.created", "order.submitted", "order.acknowledged")
+    both = fills_of(session, ("B", 77, "0.01"), ("A", 78, "0.01"))
+    session.given.frame(both)
+    session.then("order.filled", "order.filled")
+    session.given.frame(both)
+    session.then.nothing()
+    for order in ("bid", "ask"):
+        session.then.order(order, state="filled", filled_amount="0.01")
+    session.then.position("BTC-USD", 0)
 
 
 def test_frames_may_be_text_as_it_came(session_builder: Build) -> None:
@@ -102,24 +140,7 @@ def test_an_order_that_left_memory_is_read_from_the_ledger(session_builder: Buil
     session.given.elapse(2)
     session.given.lost("market")
     assert session.run.core.order("bid") is None
-    fill = {
-        "coin": "BTC",
-        "px": "43000.0",
-        "sz": "0.004",
-        "side": "B",
-        "time": session.now_ns // 1_000_000,
-        "startPosition": "0.0",
-        "dir": "Open Long",
-        "closedPnl": "0.0",
-        "hash": "0x" + "ab" * 32,
-        "oid": 77,
-        "crossed": False,
-        "fee": "0.02",
-        "tid": 1,
-        "feeToken": "USDC",
-    }
-    user = session.header.account
-    session.given.frame({"channel": "userFills", "data": {"user": user, "fills": [fill]}})
+    session.given.frame(fills_of(session, ("B", 77, "0.004")))
     session.then("order.filled")
     session.then.order("bid", state="cancelled", filled_amount="0.004")
     session.then.position("BTC-USD", "0.004")
