@@ -166,6 +166,8 @@ class ClientOrderTracker:
 
     def take_reopened(self) -> list[InFlightOrder]:
         """Orders that counted as ended and were proven to live since the last call: to be asked about."""
+        if not self._reopened:
+            return []
         reopened, self._reopened = self._reopened, {}
         orders = (self._active.get(client_order_id) for client_order_id in reopened)
         return [order for order in orders if order is not None]
@@ -192,6 +194,8 @@ class ClientOrderTracker:
     def evict_done(self, now_ns: int) -> None:
         """Let go of orders that finished long enough ago. They stay in the ledger."""
         queue = self._done_queue
+        if not queue or queue[0][0] + self.retention_ns > now_ns:
+            return
         kept: list[tuple[int, str]] = []
         while queue and queue[0][0] + self.retention_ns <= now_ns:
             done_ns, client_order_id = queue.popleft()

@@ -90,12 +90,19 @@ class OrderBook:
         ask = self._usable(() if best_ask is None else (best_ask,))
         if not self._is_new(exchange_time_ms):
             return False
+        # Both sides are sorted, best first: what is proven gone stands in front.
         if bid:
-            price = bid[0].price
-            bid.extend([level for level in self._bids if level.price < price])
+            price, behind = bid[0].price, self._bids
+            gone = 0
+            while gone < len(behind) and behind[gone].price >= price:
+                gone += 1
+            bid += behind[gone:]
         if ask:
-            price = ask[0].price
-            ask.extend([level for level in self._asks if level.price > price])
+            price, behind = ask[0].price, self._asks
+            gone = 0
+            while gone < len(behind) and behind[gone].price <= price:
+                gone += 1
+            ask += behind[gone:]
         self._bids = bid
         self._asks = ask
         return True

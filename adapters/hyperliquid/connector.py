@@ -79,6 +79,9 @@ MARGIN_MAX = Decimal(10**12)
 WEIGHT_PER_MINUTE_MIN = 200
 """With less weight the questions of the start do not fit between what is kept for cancels and orders."""
 
+_BEFORE_SENDING = ("start", "metadata", "account")
+"""What must be known before anything is sent."""
+
 RETRY_NS = 2 * SECOND
 BUDGET_CHECK_NS = 600 * SECOND
 CHAIN_CHECK_NS = SECOND
@@ -617,7 +620,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._outbox.amend(order, price, amount)
 
     def _before_outcome(self) -> None:
-        self._context.may_send = not self._waiting_for.keys() & {"start", "metadata", "account"}
+        waiting = self._waiting_for
+        self._context.may_send = not waiting or waiting.keys().isdisjoint(_BEFORE_SENDING)
         for order in self.tracker.take_reopened():
             self._resolver.look_into(order)
         self._outbox.flush()

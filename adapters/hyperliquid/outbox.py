@@ -124,6 +124,8 @@ class Outbox:
     def flush(self) -> None:
         """Send whatever may leave now, cancels first. While trading is halted no order does; before it is
         known which account the signer acts for, nothing does."""
+        if not (self._groups or self._cancels or self._amends or self._account_actions):
+            return
         try:
             if self._context.may_send:
                 self._flush_cancels()
