@@ -233,13 +233,15 @@ _absurd = st.sampled_from([Decimal("NaN"), Decimal("Infinity"), Decimal("-1"), D
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, max_events: int = 40, poisoned: bool = True) -> list[LedgerEvent]:
-    """Any events in any order: orders that were never created, twice the same fill, absurd numbers
-    (`poisoned`), as well as what a venue really does."""
+def logs(
+    draw: st.DrawFn, *, max_events: int = 40, poisoned: bool = True, created: bool = False
+) -> list[LedgerEvent]:
+    """Any events in any order: orders that were never created (unless `created`), twice the same fill, absurd
+    numbers (`poisoned`), as well as what a venue really does."""
     builder = LogBuilder()
     for number in range(draw(st.integers(1, max_events))):
         order_id = f"order-{draw(st.integers(0, 4))}"
-        if draw(st.booleans()) and order_id not in builder._versions:
+        if order_id not in builder._versions and (created or draw(st.booleans())):
             _create(draw, builder, order_id)
             continue
         kind = draw(st.sampled_from(_KINDS))

@@ -64,7 +64,7 @@ def everything(views: Views, **wanted: Any) -> dict[str, Any]:
 
 
 @many
-@given(data=st.data(), events=logs())
+@given(data=st.data(), events=logs() | logs(created=True, poisoned=False))
 def test_the_past_is_what_views_of_the_events_up_to_it_hold(
     data: st.DataObject, events: list[LedgerEvent]
 ) -> None:
@@ -214,6 +214,15 @@ def test_the_present_is_untouched_by_looking_at_the_past(views_of: OpenViews) ->
         assert [order.state for order in past.open_orders()] == [OrderState.OPEN]
         assert views.open_orders() == []
     assert [order.state for order in views.orders()] == [OrderState.CANCELLED]
+
+
+def test_the_newest_orders_of_then_hold_what_changed_between_those_that_did_not(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    for order_id in ("settled", "moved", "also settled"):
+        builder.created(order_id)
+    builder.submitted("moved")
+    with views_of(builder.events).at(3, MemoryLog(builder.events)) as past:
+        assert [order.client_order_id for order in past.orders(limit=2)] == ["moved", "also settled"]
 
 
 # Filters that the generated log cannot tell apart
