@@ -39,6 +39,7 @@ from adapters.zeromq.bind_address import BindAddressError
 from adapters.zeromq.errors import PublisherError
 from adapters.zeromq.publisher import ZMQOrderEventPublisher
 from domain.client_order_id import SESSION_ID_BITS
+from domain.errors import VersionError
 from domain.event_codec import decode_event
 from domain.listeners import Committed
 from projections import ProjectionRunner, ViewsError
@@ -53,6 +54,9 @@ TICK_S = 0.25
 
 SLOW_CALL_S = 0.5
 """A strategy that keeps the loop from its work for so long is told of: sockets and cancels wait meanwhile."""
+
+CLOSE_S = 4.0
+"""How long each part may take to write its end; a disk that refuses must not hold up the end for ever."""
 
 GIVE_UP_S = 2.0
 """How long a start that failed may take to record what it has learned."""
@@ -192,12 +196,20 @@ class LiveProcess:
                 self._call_strategy(self.strategy.on_start, connector)
                 self._strategy_started = True
                 self._running.tasks.append(asyncio.create_task(self._tick()))
-        except ViewsError as error:
-            await undo.aclose()
-            raise CommandError(f"The views cannot be used: {error}", ExitCode.LEDGER_DAMAGED) from None
-        except BaseException:
-            await undo.aclose()
+        except BaseException as error:
+            await self._give_up(undo)
+            if isinstance(error, ViewsError):
+                raise CommandError(f"The views cannot be used: {error}", ExitCode.LEDGER_DAMAGED) from None
+            if isinstance(error, LedgerError | VersionError):
+                raise CommandError(f"The ledger cannot be used: {error}", ExitCode.LEDGER_DAMAGED) from None
             raise
+
+    async def _give_up(self, undo: contextlib.AsyncExitStack) -> None:
+        """Close what was opened, whatever else fails; why the start failed is what matters."""
+        try:
+            await undo.aclose()
+        except Exception as error:
+            log.error("while giving up the start: %s", error)
 
     async def run(self) -> None:
         """Go on until cancelled. Raises `RuntimeFault` when the process must end."""
@@ -222,8 +234,8 @@ class LiveProcess:
         async with contextlib.AsyncExitStack() as closing:
             if parts.recorder is not None:
                 closing.push_async_callback(_close_recorder, parts.recorder)
-            closing.push_async_callback(asyncio.to_thread, parts.ledger.close)
-            closing.push_async_callback(asyncio.to_thread, parts.views.stop)
+            closing.push_async_callback(asyncio.to_thread, parts.ledger.close, CLOSE_S)
+            closing.push_async_callback(asyncio.to_thread, parts.views.stop, CLOSE_S)
             if parts.publisher is not None:
                 closing.callback(parts.publisher.close)
             return await parts.runtime.stop(
@@ -401,7 +413,7 @@ def _auth(key: Secret | None, *, is_mainnet: bool) -> HyperliquidAuth | None:
 
 
 async def _close_recorder(recorder: SessionRecorder) -> None:
-    if not await asyncio.to_thread(recorder.close):
+    if not await asyncio.to_thread(recorder.close, CLOSE_S):
         log.error("the end of the recording %s could not be written", recorder.path)
 
 

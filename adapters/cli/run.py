@@ -20,9 +20,9 @@ from adapters.cli.secrets import load_signing_key
 from adapters.cli.strategy import configured_strategy
 from adapters.hyperliquid.networks import Network, NetworkError, network_named
 from adapters.runtime.runtime import RuntimeFault
-from domain.errors import LedgerError
+from adapters.storage.errors import LedgerError as StorageError
 
-__all__ = ["network_of", "register", "run_loop"]
+__all__ = ["live", "network_of", "register", "run_loop"]
 
 log = logging.getLogger("orderledger.process")
 
@@ -77,11 +77,14 @@ def _run(options: argparse.Namespace) -> int:
         key = load_signing_key(secrets, os.environ)
         set_up_logs(config.log, [key])
     process = LiveProcess(config, key, strategy, network=network_of(config))
-    return run_loop(_live(process))
+    return run_loop(live(process))
 
 
-async def _live(process: LiveProcess) -> int:
-    """Start, go on until told to end or until it must, and end in order."""
+async def live(process: LiveProcess) -> int:
+    """Start, go on until told to end (SIGTERM, SIGINT) or until it must, and end in order.
+
+    Returns the exit code. Raises `CommandError` with the message and the exit code of any other ending.
+    """
     try:
         return await _start_and_run(process)
     except RuntimeFault as fault:
@@ -113,9 +116,10 @@ async def _start_and_run(process: LiveProcess) -> int:
     log.info("stopping")
     try:
         settled = await process.stop()
-    except LedgerError as error:
+    except StorageError as error:
         if fault is None:
-            raise
+            message = f"{error}. The next start asks the venue for what is missing."
+            raise CommandError(message, ExitCode.OUTCOME_UNKNOWN) from None
         log.error("%s", error)
     if fault is not None:
         raise fault

@@ -40,6 +40,9 @@ BACKLOG_PAUSE_EVENTS = 50_000
 
 BACKLOG_PAUSE_S = 0.05
 
+LAST_WAIT_S = 1.0
+"""What the last answers led to gets so long to be recorded, however much of a stop's time is used up."""
+
 _AFTER_COMMITS = (SendAction, LookUpOrder)
 """Effects that wait for everything before them to be durable: what is sent never overtakes what announces it,
 and what is read back is complete."""
@@ -153,8 +156,8 @@ class LedgerRuntime:
     async def stop(self, *, cancel_open_orders: bool, timeout_s: float) -> bool:
         """End in order: no new orders, cancels out and answered, everything durable, sockets closed.
 
-        Returns whether all of it was done within the timeout (of what was not, the ledger holds the truth so
-        far, and the next start asks the venue).
+        Returns whether all of it was done within about the timeout (of what was not, the ledger holds the
+        truth so far, and the next start asks the venue).
         """
         self.deliver(Stopping(cancel_open_orders=cancel_open_orders))
         tracker = self.connector.tracker
@@ -164,10 +167,13 @@ class LedgerRuntime:
                 return False
             return not cancel_open_orders or all(order.is_external for order in tracker.live_orders())
 
+        assert self._loop is not None, "the runtime was started"
+        until_s = self._loop.time() + timeout_s
         clean = await self.until(quiet, timeout_s)
         await self.gateway.stop()
         self._drain()
-        clean = await self.until(lambda: not self._inbox and not self._line, timeout_s) and clean
+        rest_s = max(LAST_WAIT_S, until_s - self._loop.time())
+        clean = await self.until(lambda: not self._inbox and not self._line, rest_s) and clean
         if self._timer is not None:
             self._timer.cancel()
         self._ended_because = self._ended_because or "the process has ended"
@@ -328,6 +334,8 @@ class LedgerRuntime:
             return
         try:
             for durable in batch:
+                if not isinstance(durable.context, Outcome):
+                    continue  # recorded through this ledger by somebody else
                 self._perform_unrecorded()
                 outcome = self._line.popleft()
                 if outcome is not durable.context:

@@ -108,6 +108,19 @@ def test_commits_confirmed_out_of_order_are_not_acted_upon() -> None:
     run(scenario)
 
 
+def test_events_that_others_record_through_the_same_ledger_let_nothing_of_ours_out() -> None:
+    async def scenario(shell: ScriptedShell) -> None:
+        await shell.begin(event_of("a", send(1)))
+        await shell.until(lambda: len(shell.ledger.waiting) == 1)
+        shell.ledger.waiting.insert(0, ([event("theirs")], None))
+        shell.commit()
+        shell.commit()
+        await shell.until(lambda: shell.performed == [send(1)])
+        assert shell.core.announced == ["a"]
+
+    run(scenario)
+
+
 def test_a_core_that_fails_ends_the_process_and_is_not_called_damage_of_the_ledger() -> None:
     async def scenario(shell: ScriptedShell) -> None:
         await shell.begin(ValueError("what a message"))
