@@ -155,6 +155,8 @@ class ClientOrderTracker:
 
     def take_changes(self) -> list[Change]:
         """The events emitted since the last call, in order."""
+        if not self.changes:
+            return []
         changes = self.changes.copy()
         self.changes.clear()
         return changes

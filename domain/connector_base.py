@@ -575,26 +575,29 @@ class ConnectorBase(ABC):
 
     @abstractmethod
     def _after_changes(self, changes: list[Change]) -> None:
-        """See every event of the step, once, in order."""
+        """See every event of the step, once, in order. Not called when there is none."""
 
     # -- the step ------------------------------------------------------------------------------------------
 
     def step(self, item: Input) -> Outcome:
         """Handle one input: the only way the core changes. Pure: the same inputs give the same outcomes."""
+        kind, tracker = type(item), self.tracker
         self.now_ns = max(self.now_ns, item.at_ns)
         self.sequence = item.sequence
-        source = _SOURCES.get(type(item), Source.COMMAND)
-        self._stamp(source)
-        self._handlers[type(item)](item)
+        self._stamp(_SOURCES.get(kind, Source.COMMAND))
+        self._handlers[kind](item)
         self._before_outcome()
-        for key in self.tracker.take_lookups():
+        for key in tracker.take_lookups():
             self._effects.append(LookUpOrder(key=key))
         if not self._is_stalled:
             # While events wait for the disk, an order that left memory could not be read back as it stands.
-            self.tracker.evict_done(self.now_ns)
-        changes = self.tracker.take_changes()
-        self._after_changes(changes)
+            tracker.evict_done(self.now_ns)
+        changes = tracker.take_changes()
+        if changes:
+            self._after_changes(changes)
         effects, self._effects = self._effects, []
+        if not self._books_moved:
+            return Outcome(changes, effects)
         books = tuple(self._books_moved)
         self._books_moved.clear()
         return Outcome(changes, effects, books)

@@ -475,7 +475,8 @@ class InFlightOrder:
     def is_complete(self) -> bool:
         """Whether fills reach the amount. An amount of zero stands for "the whole position", as stops that
         were placed elsewhere have it: only the venue knows when such an order is complete."""
-        return ZERO < self.amount <= self.filled_amount
+        filled = self.filled_amount
+        return bool(filled) and ZERO < self.amount <= filled
 
     @property
     def state(self) -> OrderState:
@@ -511,13 +512,12 @@ class InFlightOrder:
     @property
     def outcome_unknown(self) -> bool:
         """Whether a request about it is out with an unknown fate."""
-        if self.is_done:
-            return False
-        return (
+        is_unknown = (
             self.submission is Submission.UNKNOWN
             or self.cancel is RequestState.UNKNOWN
             or self.amend is RequestState.UNKNOWN
         )
+        return is_unknown and not self.is_done
 
     @property
     def is_amending(self) -> bool:

@@ -86,8 +86,8 @@ class OrderBook:
         Returns False, and changes nothing, when the book already knows something newer. Raises `ValueError`
         like `apply_snapshot`.
         """
-        bid = self._usable(() if best_bid is None else (best_bid,))
-        ask = self._usable(() if best_ask is None else (best_ask,))
+        bid = [] if best_bid is None else self._usable((best_bid,))
+        ask = [] if best_ask is None else self._usable((best_ask,))
         if not self._is_new(exchange_time_ms):
             return False
         # Both sides are sorted, best first: what is proven gone stands in front.

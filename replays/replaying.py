@@ -49,6 +49,7 @@ _SWEEP_EVENTS = 1_024
 """After so many events the stories of orders that have left memory are forgotten."""
 
 _ACCOUNT_STORY_MAX = 20
+_PROGRESS_EVERY = 1_024
 _FRAMES_SHOWN = 6
 
 
@@ -293,7 +294,7 @@ class Replay:
             )
 
     def _steps(self) -> Iterator[tuple[RecordedInput, Outcome]]:
-        core, until = self.core, self._until
+        core, until, on_progress = self.core, self._until, self._on_progress
         step, stories, digest = core.step, self._stories, self._digest
         for recorded in self.recording:
             item = recorded.item
@@ -301,14 +302,14 @@ class Replay:
                 return
             if not self.inputs and not isinstance(item, Started):
                 raise NotFromTheStartError(self.header.part, item.sequence)
+            self.inputs += 1
+            self.last_sequence = item.sequence
             try:
                 outcome = step(item)
             except Exception as error:
-                self._count(item)
                 self._raised(recorded, error)
                 yield recorded, Outcome(core.tracker.take_changes(), [])
                 return
-            self._count(item)
             changes, effects = outcome.changes, outcome.effects
             if changes or effects or recorded.events or recorded.effects_digest or recorded.failure:
                 events = encode_events([change.event for change in changes]) if changes else ()
@@ -328,12 +329,8 @@ class Replay:
             yield recorded, outcome
             if self.divergence is not None:
                 return
-
-    def _count(self, item: AnyInput) -> None:
-        self.inputs += 1
-        self.last_sequence = item.sequence
-        if self._on_progress is not None and not self.inputs % 1_024:
-            self._on_progress(self.inputs)
+            if on_progress is not None and not self.inputs % _PROGRESS_EVERY:
+                on_progress(self.inputs)
 
     def _note(self, item: AnyInput) -> None:
         """Keep what a story or an explanation of a later input needs of this one."""

@@ -76,7 +76,7 @@ class UnknownStatus(msgspec.Struct, frozen=True):
     status: str
 
 
-class BookSnapshot(msgspec.Struct, frozen=True):
+class BookSnapshot(msgspec.Struct, frozen=True, gc=False):
     """A full book of one market."""
 
     trading_pair: str
@@ -85,7 +85,7 @@ class BookSnapshot(msgspec.Struct, frozen=True):
     exchange_time_ms: int
 
 
-class BestPrices(msgspec.Struct, frozen=True):
+class BestPrices(msgspec.Struct, frozen=True, gc=False):
     """The best bid and ask of one market."""
 
     trading_pair: str
@@ -94,7 +94,7 @@ class BestPrices(msgspec.Struct, frozen=True):
     exchange_time_ms: int
 
 
-class AssetContext(msgspec.Struct, frozen=True):
+class AssetContext(msgspec.Struct, frozen=True, gc=False):
     """Mark and oracle price and the hourly funding rate of one market."""
 
     trading_pair: str
@@ -246,31 +246,31 @@ class _NonUserCancel(msgspec.Struct):
     oid: _Oid
 
 
-class _Level(msgspec.Struct):
+class _Level(msgspec.Struct, gc=False):
     px: str
     sz: str
     n: int = 0
 
 
-class _Book(msgspec.Struct):
+class _Book(msgspec.Struct, gc=False):
     coin: str
     time: _TimeMs
     levels: tuple[list[_Level], list[_Level]]
 
 
-class _Best(msgspec.Struct):
+class _Best(msgspec.Struct, gc=False):
     coin: str
     time: _TimeMs
     bbo: tuple[_Level | None, _Level | None]
 
 
-class _Context(msgspec.Struct, rename="camel"):
+class _Context(msgspec.Struct, rename="camel", gc=False):
     mark_px: str
     oracle_px: str
     funding: str
 
 
-class _AssetContext(msgspec.Struct):
+class _AssetContext(msgspec.Struct, gc=False):
     coin: str
     ctx: _Context
 
@@ -320,17 +320,17 @@ class _Role(msgspec.Struct):
     data: dict[str, Any] = {}
 
 
-class _BookFrame(msgspec.Struct):
+class _BookFrame(msgspec.Struct, gc=False):
     channel: str
     data: _Book
 
 
-class _BestFrame(msgspec.Struct):
+class _BestFrame(msgspec.Struct, gc=False):
     channel: str
     data: _Best
 
 
-class _ContextFrame(msgspec.Struct):
+class _ContextFrame(msgspec.Struct, gc=False):
     channel: str
     data: _AssetContext
 

@@ -36,7 +36,7 @@ class Queries:
 
     def flush(self) -> None:
         """Send what the limit permits; set a deadline for the rest."""
-        if self._flush(self._waiting, patient=False):
+        if (self._waiting or self._patient) and self._flush(self._waiting, patient=False):
             self._flush(self._patient, patient=True)
 
     def _flush(self, waiting: deque[tuple[InfoRequest, AnswerHandler]], *, patient: bool) -> bool:
