@@ -117,14 +117,9 @@ class PerpetualDerivativeBase(ConnectorBase):
         return position
 
     def _book(self, fill: Fill) -> None:
-        applied = self._own(fill.trading_pair).apply_fill(
+        self._own(fill.trading_pair).apply_fill(
             fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl
         )
-        if fill.start_position is not None and applied.start_amount != fill.start_position:
-            self._on_broken_chain(fill)
-
-    def _on_broken_chain(self, fill: Fill) -> None:
-        """The venue's position before this fill is not ours: a fill is missing, or came out of order."""
 
     def status(self) -> Mapping[str, object]:
         return {

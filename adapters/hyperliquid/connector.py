@@ -37,10 +37,11 @@ from adapters.hyperliquid.messages import (
 )
 from adapters.hyperliquid.nonces import NonceSource
 from adapters.hyperliquid.outbox import Outbox
+from adapters.hyperliquid.position_chain import PositionChain
 from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_order_price
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
-from adapters.hyperliquid.recovery import OVERLAP_MS, SWEEP_NS, FillSearch, Recovery
+from adapters.hyperliquid.recovery import SWEEP_NS, FillSearch, Recovery
 from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.symbols import Market, SymbolError, SymbolMap
 from domain.connector_base import EventDecoder
@@ -84,7 +85,6 @@ _BEFORE_SENDING = ("start", "metadata", "account")
 
 RETRY_NS = 2 * SECOND
 BUDGET_CHECK_NS = 600 * SECOND
-CHAIN_CHECK_NS = SECOND
 MISSING_FILL_NS = 2 * SECOND
 CLOCK_SKEW_MS_MAX = 2_000
 
@@ -156,6 +156,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         )
         self._queries = Queries(self._context)
         self._fills = FillSearch(self._context, self._queries)
+        self._chain = PositionChain(
+            self._context,
+            self._fills,
+            held=lambda pair: self.position(pair).amount,
+            is_followed=self._is_perpetual,
+            begin_ms=lambda: self._books_begin_ms,
+        )
         self._outbox = Outbox(self._context, lambda order: self._resolver.look_into(order))
         self._resolver = Resolver(self._context, self._queries, self._fills.search, self._outbox.cancel)
         self._recovery = Recovery(
@@ -173,8 +180,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._before_opening: list[TradeUpdate | FundingUpdate] = []
         self._newest_fill_ms = 0
         self._newest_funding_ms = 0
-        self._last_fill_ms: dict[str, int] = {}
-        self._chain_from_ms: int | None = None
         self._sweeping = False
         self._clock_alerted = False
         self.reconnects = 0
@@ -509,7 +514,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             return
         if moved:
             self._books_moved[item.trading_pair] = None
-            self._settled(f"book of {item.trading_pair}")
+            if self._waiting_for:
+                self._settled(f"book of {item.trading_pair}")
 
     # -- account state -------------------------------------------------------------------------------------
 
@@ -548,20 +554,16 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
     def _book(self, fill: Fill) -> None:
         super()._book(fill)
         self._newest_fill_ms = self._later(self._newest_fill_ms, fill.exchange_time_ms)
-        self._last_fill_ms[fill.trading_pair] = self._later(
-            self._last_fill_ms.get(fill.trading_pair, 0), fill.exchange_time_ms
-        )
         self._move_recovery_marks()
+        self._chain.booked(fill)
         # Volume adds to the address budget: one action per USDC traded (sheet 9.2).
         self._context.limits.address.cap += int(MONEY.multiply(fill.price, fill.amount))
 
-    def _on_broken_chain(self, fill: Fill) -> None:
-        # What is missing was executed after the fill before it, however long ago that was.
-        since_ms = self._last_fill_ms.get(fill.trading_pair, self._books_begin_ms)
-        if self._chain_from_ms is None:
-            self._set_deadline(CHAIN_CHECK_NS, "chain")
-            self._chain_from_ms = since_ms
-        self._chain_from_ms = min(self._chain_from_ms, since_ms)
+    def _is_perpetual(self, trading_pair: str) -> bool:
+        rule = self.trading_rules.get(trading_pair)
+        if rule is None:
+            return False
+        return self._context.symbols.by_coin(rule.instrument).kind is MarketKind.PERP
 
     # -- orders placed elsewhere ---------------------------------------------------------------------------
 
@@ -696,8 +698,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case "foreign":
                 self._on_nothing_stored(key)
             case "chain":
-                since_ms, self._chain_from_ms = self._chain_from_ms, None
-                self._fills.search(max(0, (since_ms or 0) - OVERLAP_MS), lambda: None)
+                self._chain.on_deadline(key)
             case "missing_fills":
                 order = self.tracker.get(key)
                 if order is not None and order.missing_fill_amount:
