@@ -281,18 +281,21 @@ class InFlightOrder:
         if self.fills is None:
             self.fills = {}
         assert fill.fill_key not in self.fills, "a fill is booked once"
-        self._learn_exchange_id(fill.exchange_order_id)
-        if fill.exchange_order_id not in self.exchange_order_ids:
-            # A leg that nobody has announced yet: until its terms are told, the total stays what it was.
-            rest = self.remaining_amount
-            self._begin_leg(fill.exchange_order_id)
-            self.leg_amount = rest
-            self.terms_assumed = True
-        elif fill.exchange_order_id != self.exchange_order_ids[-1]:
-            self.former_filled = MONEY.add(self.former_filled, fill.amount)
-        ids = self.exchange_order_ids
+        leg, ids = fill.exchange_order_id, self.exchange_order_ids
+        if not ids or ids[-1] != leg:
+            self._learn_exchange_id(leg)
+            if leg not in self.exchange_order_ids:
+                # A leg that nobody has announced yet: until its terms are told, the total stays what it was.
+                rest = self.remaining_amount
+                self._begin_leg(leg)
+                self.leg_amount = rest
+                self.terms_assumed = True
+            elif leg != self.exchange_order_ids[-1]:
+                self.former_filled = MONEY.add(self.former_filled, fill.amount)
+            ids = self.exchange_order_ids
         # The text the order holds already: a fill brings its own copy of the id.
-        self.fills[fill.fill_key] = (ids[ids.index(fill.exchange_order_id)], fill.amount)
+        known = ids[-1] if ids[-1] == leg else ids[ids.index(leg)]
+        self.fills[fill.fill_key] = (known, fill.amount)
         self.filled_amount = MONEY.add(self.filled_amount, fill.amount) if self.filled_amount else fill.amount
         self.cost = MONEY.fma(fill.price, fill.amount, self.cost)
         self._add_fee(fill.fee_token, fill.fee)
@@ -300,6 +303,12 @@ class InFlightOrder:
 
     def _add_fee(self, token: str, fee: Decimal) -> None:
         totals = self.fee_totals
+        if len(totals) == 1 and totals[0][0] == token:
+            self.fee_totals = ((token, MONEY.add(totals[0][1], fee)),)
+            return
+        if not totals:
+            self.fee_totals = ((token, MONEY.add(ZERO, fee)),)
+            return
         if all(known != token for known, _ in totals):
             totals = (*totals, (token, ZERO))
         self.fee_totals = tuple(

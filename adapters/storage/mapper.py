@@ -38,6 +38,8 @@ __all__ = ["MessagePackMapper"]
 
 _CLASS_VERSION = "class_version"
 _CLASS_VERSION_KEY = msgspec.msgpack.encode(_CLASS_VERSION)
+_BEGINNING = 3 + len(_CLASS_VERSION_KEY)
+"""The header of a map and its first key: so many bytes at most."""
 
 
 class MessagePackMapper(Mapper[str]):
@@ -65,6 +67,9 @@ class MessagePackMapper(Mapper[str]):
         self._decoders = {
             topic: msgspec.msgpack.Decoder(cls).decode for topic, cls in self._event_types.items()
         }
+        self._never_changed = frozenset(
+            topic for topic, cls in self._event_types.items() if cls.class_version == 1
+        )
         self._plain = compressor is None and cipher is None
 
     def to_record(self, event: LedgerEvent) -> EventRecord:
@@ -102,7 +107,8 @@ class MessagePackMapper(Mapper[str]):
         try:
             if not self._plain:
                 state = self._opened(state)
-            if self._event_types[topic].class_version == 1 and _CLASS_VERSION_KEY not in state:
+            # Where a state has a class version, it begins with it.
+            if topic in self._never_changed and _CLASS_VERSION_KEY not in state[:_BEGINNING]:
                 event: LedgerEvent = decode(state)
             else:
                 event = self._upcast(self._event_types[topic], state)
