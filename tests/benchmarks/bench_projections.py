@@ -42,7 +42,7 @@ def run() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "ledger.db")
         views = views_path_for(path)
-        events = list(_a_day(EVENTS))
+        events = list(a_day(EVENTS))
         ledger = OrderLedger.open(path)
         for start in range(0, len(events), 5_000):
             ledger.append(events[start : start + 5_000])
@@ -67,7 +67,8 @@ def run() -> dict[str, Any]:
         }
 
 
-def _a_day(count: int) -> Iterator[LedgerEvent]:
+def a_day(count: int) -> Iterator[LedgerEvent]:
+    """So many events (and the rest of the last order's) of a market maker's day."""
     number = 0
     made = 0
     while made < count:

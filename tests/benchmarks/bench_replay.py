@@ -1,0 +1,202 @@
+"""How fast a recording is replayed on one core: read, decoded, stepped, compared and digested.
+
+The mix is that of a market maker: market data of three markets as the venue sends it (`market_data`), and in
+every second one order that is placed, acknowledged, filled in part, cancelled. Besides it the two things that
+cost most, each alone: messages about orders, and whole books of forty levels. Then the fold of a ledger of a
+million events to the states of its orders. CPU time of this process, the best of several rounds.
+"""
+
+import gc
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters.storage.ledger import OrderLedger
+from domain.events import OrderCreated
+from domain.in_flight_order import InFlightOrder
+from replays.replaying import Replay
+from replays.session_file import SessionReader, write_session
+from tests.benchmarks.bench_projections import a_day
+from tests.benchmarks.market_data import Market
+from tests.support.core import CoreSession
+from tests.support.recordings import recording_of
+
+INPUTS_PER_SECOND_REQUIRED = 50_000
+FOLD_SECONDS_MAX = 5.0
+MEMORY_GROWTH_MB_MAX = 8.0
+
+_SECONDS = int(os.environ.get("BENCH_SECONDS", "900"))
+_ORDERS = 3_000
+_BOOKS = 5_000
+_FOLDED_EVENTS = int(os.environ.get("BENCH_EVENTS", "1_000_000"))
+_ROUNDS = 5
+_COINS = {"BTC": 43_210, "ETH": 2_298, "kPEPE": 7_000}
+
+
+def run() -> dict[str, Any]:
+    """Inputs per second of each kind of recording, seconds of the fold, and what memory did."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        mixed, orders, books = (
+            _written(folder / f"{kind.__name__}.session", kind()) for kind in (_mixed, _orders, _books)
+        )
+        mixed_rate = _inputs_per_second(mixed)
+        after_a_quarter_mb, at_the_end_mb = _memory_mb(mixed)
+        fold_seconds, folded = _fold(folder / "ledger.db")
+        growth_mb = round(at_the_end_mb - after_a_quarter_mb, 1)
+        return {
+            "inputs": SessionReader(mixed).footer().inputs,  # type: ignore[union-attr]
+            "inputs_per_second": mixed_rate,
+            "inputs_per_second_required": INPUTS_PER_SECOND_REQUIRED,
+            "reading_alone_per_second": _read_per_second(mixed),
+            "order_messages_per_second": _inputs_per_second(orders),
+            "whole_books_per_second": _inputs_per_second(books),
+            "memory_at_the_end_mb": round(at_the_end_mb, 1),
+            "memory_growth_mb": growth_mb,
+            "memory_growth_mb_max": MEMORY_GROWTH_MB_MAX,
+            "folded_events": folded,
+            "fold_seconds": round(fold_seconds, 2),
+            "fold_seconds_max": FOLD_SECONDS_MAX,
+            "ok": mixed_rate >= INPUTS_PER_SECOND_REQUIRED
+            and fold_seconds <= FOLD_SECONDS_MAX
+            and growth_mb <= MEMORY_GROWTH_MB_MAX,
+        }
+
+
+# -- recordings ----------------------------------------------------------------------------------------------
+
+
+def _written(path: Path, session: CoreSession) -> Path:
+    recording = recording_of(session)
+    write_session(path, recording.header, recording)
+    return path
+
+
+def _session() -> CoreSession:
+    pairs = tuple(f"{coin}-USD" for coin in _COINS)
+    return CoreSession(options={"weight_per_minute": 10**9}, pairs=pairs).ready()
+
+
+def _mixed() -> CoreSession:
+    session = _session()
+    markets = [Market(coin, seed=seed, mid=mid) for seed, (coin, mid) in enumerate(_COINS.items())]
+    for number in range(_SECONDS):
+        frames = sorted(frame for market in markets for frame in market.second(session.now_ms))
+        for _, frame in frames[: len(frames) // 2]:
+            session.raw_frame(frame, stream="market")
+        _an_order(session, number)
+        for _, frame in frames[len(frames) // 2 :]:
+            session.raw_frame(frame, stream="market")
+        session.advance(1)
+    return session
+
+
+def _orders() -> CoreSession:
+    session = _session()
+    for number in range(_ORDERS):
+        _an_order(session, number)
+        session.advance(0.1)
+    return session
+
+
+def _books() -> CoreSession:
+    session = _session()
+    market = Market("BTC", seed=1)
+    for number in range(_BOOKS):
+        session.raw_frame(market.book(session.now_ms + number), stream="market")
+    return session
+
+
+def _an_order(session: CoreSession, number: int) -> None:
+    """Nine inputs: an order's life as answers and both channels tell it."""
+    oid, time_ms = 1_000_000 + number, session.now_ms
+    order = session.buy("1", "43000")
+    cloid = session.order(order).venue_order_key
+    session.answer_orders({"resting": {"oid": oid}})
+    session.status(oid, "open", cloid=cloid, time_ms=time_ms)
+    session.fill(oid, 2_000_000 + number, "0.25", cloid=cloid, time_ms=time_ms)
+    session.fill(oid, 2_000_000 + number, "0.25", cloid=cloid, time_ms=time_ms, channel="userFills")
+    session.cancel(order)
+    session.answer_cancels("success")
+    session.status(oid, "canceled", cloid=cloid, time_ms=time_ms)
+    session.fills.clear()
+
+
+# -- measuring -----------------------------------------------------------------------------------------------
+
+
+def _inputs_per_second(path: Path) -> int:
+    def replay() -> int:
+        report = Replay(SessionReader(path)).run()
+        assert report.identical
+        return report.inputs
+
+    return _best_rate(replay)
+
+
+def _read_per_second(path: Path) -> int:
+    return _best_rate(lambda: sum(1 for _ in SessionReader(path)))
+
+
+def _best_rate(work: Callable[[], int]) -> int:
+    rates = []
+    for _ in range(_ROUNDS):
+        began = time.process_time()
+        done = work()
+        rates.append(done / (time.process_time() - began))
+    return round(max(rates))
+
+
+def _memory_mb(path: Path) -> tuple[float, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.replayed_memory", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    early, late = done.stdout.split()
+    return float(early), float(late)
+
+
+# -- the fold ------------------------------------------------------------------------------------------------
+
+
+def _fold(path: Path) -> tuple[float, int]:
+    """Seconds from a closed ledger to the state of every order in it, and how many events that were."""
+    with OrderLedger.open(path) as ledger:
+        for group in _groups(5_000):
+            ledger.append(group)
+    orders: dict[str, InFlightOrder] = {}
+    events = 0
+    # Nothing that is made here is garbage: as whoever loads so many objects, do without looking for it.
+    gc.disable()
+    began = time.process_time()
+    with OrderLedger.open(path, writer=False) as ledger:
+        for batch in ledger.read_batches():
+            for _, event in batch:
+                if isinstance(event, OrderCreated):
+                    orders[event.originator_id] = InFlightOrder(event)
+                else:
+                    orders[event.originator_id].apply(event)
+            events += len(batch)
+    states = {order_id: order.state for order_id, order in orders.items()}
+    seconds = time.process_time() - began
+    gc.enable()
+    assert len(states) > events / 10
+    return seconds, events
+
+
+def _groups(size: int) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    for event in a_day(_FOLDED_EVENTS):
+        group.append(event)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
