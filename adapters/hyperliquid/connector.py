@@ -43,10 +43,11 @@ from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
 from adapters.hyperliquid.recovery import SWEEP_NS, FillSearch, Recovery
 from adapters.hyperliquid.resolution import Resolver
+from adapters.hyperliquid.stream_watch import StreamWatch
 from adapters.hyperliquid.symbols import Market, SymbolError, SymbolMap
 from domain.connector_base import EventDecoder
 from domain.effects import ConnectStreams
-from domain.enums import ClosingKind, OrderType, RequestState, Submission, TradeType
+from domain.enums import ClosingKind, OrderType, RequestState, Source, Submission, TradeType
 from domain.errors import OrderRefusedError
 from domain.events import Fill, OrderReportedFilled
 from domain.funding import FundingInfo, next_funding_time_ms
@@ -156,6 +157,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         )
         self._queries = Queries(self._context)
         self._fills = FillSearch(self._context, self._queries)
+        self._stream_watch = StreamWatch(self._context, "user")
         self._chain = PositionChain(
             self._context,
             self._fills,
@@ -378,6 +380,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         if connected.stream == "user":
             self._settled("user_stream")
             self._await("recovery")
+            self._stream_watch.connected()
             self._recovery.start()
 
     def _on_stream_lost(self, lost: StreamLost) -> None:
@@ -385,6 +388,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         if lost.stream == "user":
             self.reconnects += 1
             self._await("user_stream", "recovery")
+            self._stream_watch.lost()
             self._recovery.stop()
         elif lost.stream == "market":
             # Prices age from here on; nothing is valued or protected by them until they are told anew.
@@ -392,7 +396,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _on_stream_frame(self, frame: StreamFrame) -> None:
         self.frames += 1
-        for item in self._context.messages.read_frame(frame.data):
+        items = self._context.messages.read_frame(frame.data)
+        if items and frame.stream == "user":
+            self._stream_watch.heard()
+        for item in items:
             self._take(item)
 
     def _on_recovered(self) -> None:
@@ -412,6 +419,20 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _take(self, item: Item) -> None:
         """The one door for updates, from whichever channel they come."""
+        known = len(self.tracker.changes)
+        self._apply(item)
+        if len(self.tracker.changes) > known and self._is_by_asking():
+            match item:
+                case OrderUpdate():
+                    self._stream_watch.told_by_asking(item.exchange_time_ms)
+                case TradeUpdate():
+                    self._stream_watch.told_by_asking(item.fill.exchange_time_ms)
+
+    def _is_by_asking(self) -> bool:
+        stamp = self.tracker.stamp
+        return stamp is not None and stamp.source is Source.QUERY
+
+    def _apply(self, item: Item) -> None:
         match item:
             case BestPrices() | BookSnapshot():
                 self._on_prices(item)
