@@ -74,6 +74,7 @@ __all__ = ["ConnectorBase", "EventDecoder", "OrderRequest"]
 EventDecoder = Callable[[str, bytes], LedgerEvent]
 """Turns a stored event (topic, state) back into the event: the mapper of the ledger."""
 
+_FROM_COMMAND = Source.COMMAND
 _SOURCES: dict[type[Input], Source] = {
     StreamFrame: Source.STREAM,
     StreamConnected: Source.STREAM,
@@ -584,7 +585,7 @@ class ConnectorBase(ABC):
         kind, tracker = type(item), self.tracker
         self.now_ns = max(self.now_ns, item.at_ns)
         self.sequence = item.sequence
-        self._stamp(_SOURCES.get(kind, Source.COMMAND))
+        self._stamp(_SOURCES.get(kind, _FROM_COMMAND))
         self._handlers[kind](item)
         self._before_outcome()
         for key in tracker.take_lookups():

@@ -118,6 +118,13 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     version: int
 
 
+# A member is found in its class more slowly than it is compared, and these are asked for at every event.
+_NOT_SENT, _SENT, _SUBMIT_UNKNOWN = Submission.NONE, Submission.SENT, Submission.UNKNOWN
+_ACKNOWLEDGED, _REFUSED = Submission.ACKNOWLEDGED, Submission.REFUSED
+_NO_REQUEST, _REQUESTED = RequestState.NONE, RequestState.REQUESTED
+_REQUEST_UNKNOWN, _REQUEST_REFUSED = RequestState.UNKNOWN, RequestState.REFUSED
+
+
 class InFlightOrder:
     """An order as the fold of its events. `apply` is the only way its facts change."""
 
@@ -159,7 +166,7 @@ class InFlightOrder:
         self.created = created
         self.version = created.originator_version
         self.updated_at_ns = created.recorded_at_ns
-        self.submission = Submission.NONE
+        self.submission: Submission = _NOT_SENT
         self.unknown_reason = ""
         self.attempts = 0
         self.expires_at_ms: int | None = None
@@ -177,9 +184,9 @@ class InFlightOrder:
         self.fee_totals: tuple[tuple[str, Decimal], ...] = ()
         self.fills: dict[str, tuple[str, Decimal]] | None = None
         self.last_fill_time_ms = 0
-        self.cancel = RequestState.NONE
+        self.cancel: RequestState = _NO_REQUEST
         self.cancel_reason = ""
-        self.amend = RequestState.NONE
+        self.amend: RequestState = _NO_REQUEST
         self.amend_nonce = 0
         self.amend_price: Decimal | None = None
         self.amend_leg_amount: Decimal | None = None
@@ -217,17 +224,17 @@ class InFlightOrder:
     def _on_submitted(self, event: OrderSubmitted) -> None:
         self.attempts = event.attempt
         self.expires_at_ms = event.expires_at_ms
-        if self.submission is Submission.NONE:
-            self.submission = Submission.SENT
+        if self.submission is _NOT_SENT:
+            self.submission = _SENT
 
     def _on_submit_unknown(self, event: OrderSubmitUnknown) -> None:
-        if self.submission is not Submission.ACKNOWLEDGED:
-            self.submission = Submission.UNKNOWN
+        if self.submission is not _ACKNOWLEDGED:
+            self.submission = _SUBMIT_UNKNOWN
             self.unknown_reason = event.reason_code
 
     def _lives(self) -> None:
         """Evidence that the venue has or had the order: settles the submit, refutes what denied it."""
-        self.submission = Submission.ACKNOWLEDGED
+        self.submission = _ACKNOWLEDGED
         self.not_found_count = 0
         if self.closing is not None and self.closing.is_inferred:
             self.closing = None
@@ -321,30 +328,30 @@ class InFlightOrder:
         self.triggered = True
 
     def _on_cancel_requested(self, event: OrderCancelRequested) -> None:
-        self.cancel = RequestState.REQUESTED
+        self.cancel = _REQUESTED
         self.cancel_reason = ""
 
     def _on_cancel_unknown(self, event: OrderCancelUnknown) -> None:
-        self.cancel = RequestState.UNKNOWN
+        self.cancel = _REQUEST_UNKNOWN
         self.cancel_reason = event.reason_code
 
     def _on_cancel_refused(self, event: OrderCancelRefused) -> None:
-        self.cancel = RequestState.REFUSED
+        self.cancel = _REQUEST_REFUSED
         self.cancel_reason = event.reason_code
 
     def _on_amend_requested(self, event: OrderAmendRequested) -> None:
-        self.amend = RequestState.REQUESTED
+        self.amend = _REQUESTED
         self.amend_nonce = event.nonce
         self.expires_at_ms = event.expires_at_ms
         self.amend_price = event.price
         self.amend_leg_amount = event.leg_amount
 
     def _on_amend_unknown(self, event: OrderAmendUnknown) -> None:
-        self.amend = RequestState.UNKNOWN
+        self.amend = _REQUEST_UNKNOWN
 
     def _on_amended(self, event: OrderAmended) -> None:
         self._lives()
-        self.amend = RequestState.NONE
+        self.amend = _NO_REQUEST
         self.amend_price = self.amend_leg_amount = None
         self.price = event.price
         self.leg_amount = event.leg_amount
@@ -353,7 +360,7 @@ class InFlightOrder:
         self._begin_leg(event.exchange_order_id)
 
     def _on_amend_refused(self, event: OrderAmendRefused) -> None:
-        self.amend = RequestState.REFUSED
+        self.amend = _REQUEST_REFUSED
         self.amend_price = self.amend_leg_amount = None
 
     def _on_reported_filled(self, event: OrderReportedFilled) -> None:
@@ -368,8 +375,8 @@ class InFlightOrder:
 
     def _on_failed(self, event: OrderFailed) -> None:
         self._closed(ClosingKind.FAILED, event)
-        if self.submission is not Submission.ACKNOWLEDGED:
-            self.submission = Submission.REFUSED
+        if self.submission is not _ACKNOWLEDGED:
+            self.submission = _REFUSED
 
     def _on_expired(self, event: OrderExpired) -> None:
         self._closed(ClosingKind.EXPIRED, event)
@@ -494,13 +501,13 @@ class InFlightOrder:
             return OrderState.FILLED
         if self.closing is not None:
             return _CLOSED_STATE[self.closing.kind]
-        if self.cancel is RequestState.REQUESTED or self.cancel is RequestState.UNKNOWN:
+        if self.cancel is _REQUESTED or self.cancel is _REQUEST_UNKNOWN:
             return OrderState.PENDING_CANCEL
         if self.filled_amount:
             return OrderState.PARTIALLY_FILLED
-        if self.submission is Submission.ACKNOWLEDGED:
+        if self.submission is _ACKNOWLEDGED:
             return OrderState.OPEN
-        if self.submission is Submission.SENT or self.submission is Submission.UNKNOWN:
+        if self.submission is _SENT or self.submission is _SUBMIT_UNKNOWN:
             return OrderState.PENDING_SUBMIT
         return OrderState.PENDING_CREATE
 
@@ -511,36 +518,36 @@ class InFlightOrder:
     @property
     def is_open(self) -> bool:
         """Whether the venue is known to hold it live."""
-        return not self.is_done and self.submission is Submission.ACKNOWLEDGED
+        return not self.is_done and self.submission is _ACKNOWLEDGED
 
     @property
     def is_fillable(self) -> bool:
         """Whether it could still execute, as far as is known (an unknown submit counts as fillable)."""
-        return not self.is_done and self.submission is not Submission.NONE
+        return not self.is_done and self.submission is not _NOT_SENT
 
     @property
     def outcome_unknown(self) -> bool:
         """Whether a request about it is out with an unknown fate."""
         is_unknown = (
-            self.submission is Submission.UNKNOWN
-            or self.cancel is RequestState.UNKNOWN
-            or self.amend is RequestState.UNKNOWN
+            self.submission is _SUBMIT_UNKNOWN
+            or self.cancel is _REQUEST_UNKNOWN
+            or self.amend is _REQUEST_UNKNOWN
         )
         return is_unknown and not self.is_done
 
     @property
     def is_amending(self) -> bool:
         """Whether an amend is out and its fate open."""
-        return self.amend is RequestState.REQUESTED or self.amend is RequestState.UNKNOWN
+        return self.amend is _REQUESTED or self.amend is _REQUEST_UNKNOWN
 
     @property
     def reason_code(self) -> str:
         """Why it ended, or why the outcome of a request about it is unknown; else empty."""
         if self.closing is not None:
             return self.closing.reason_code
-        if self.submission is Submission.UNKNOWN:
+        if self.submission is _SUBMIT_UNKNOWN:
             return self.unknown_reason
-        return self.cancel_reason if self.cancel is RequestState.UNKNOWN else ""
+        return self.cancel_reason if self.cancel is _REQUEST_UNKNOWN else ""
 
     def has_observed(self, status: str, exchange_order_id: str | None, time_ms: int | None) -> bool:
         return self.observed is not None and (status, exchange_order_id, time_ms) in self.observed

@@ -119,7 +119,7 @@ class OrderBook:
         usable = []
         for level in levels:
             price, amount = level.price, level.amount
-            if not (price.is_finite() and amount.is_finite() and price > 0 and amount >= 0):
+            if not (price.is_finite() and amount.is_finite() and price > ZERO and amount >= ZERO):
                 raise ValueError(f"{self.trading_pair}: not a level of an order book: {amount} at {price}")
             if amount:
                 usable.append(level)
