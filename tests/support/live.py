@@ -17,6 +17,7 @@ from adapters.hyperliquid.auth import HyperliquidAuth
 from adapters.hyperliquid.connector import VENUE, HyperliquidOptions, HyperliquidPerpetualConnector
 from adapters.hyperliquid.gateway import GatewayOptions, HyperliquidGateway
 from adapters.hyperliquid.streams import StreamOptions
+from adapters.runtime.clock import SteadyClock
 from adapters.runtime.runtime import LedgerRuntime
 from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.command import development_account
@@ -82,8 +83,11 @@ class Live:
         """Called when a session is put together and nothing of it has begun."""
 
     @contextlib.asynccontextmanager
-    async def session(self, *, ready: bool = True, **options: Any) -> AsyncIterator[Live]:
+    async def session(
+        self, *, ready: bool = True, clock: SteadyClock | None = None, **options: Any
+    ) -> AsyncIterator[Live]:
         """Start, wait until ready, and end without cancelling anything."""
+        clock = clock or SteadyClock()
         session_id = self.first_session_id + self.sessions
         self.sessions += 1
         settings = {"trading_pairs": (PAIR,), "signer": self.account, "order_ttl_ms": 1_500, **options}
@@ -102,8 +106,9 @@ class Live:
             auth=HyperliquidAuth(self.key.private_key, is_mainnet=False),
             options=GatewayOptions(action_timeout_seconds=2, query_timeout_seconds=2, stop_grace_seconds=0.5),
             user_stream_options=self.user_stream_options,
+            clock_ns=clock.now_ns,
         )
-        self.runtime = LedgerRuntime(self.connector, self.gateway)
+        self.runtime = LedgerRuntime(self.connector, self.gateway, now_ns=clock.now_ns)
         self.ledger = OrderLedger.open(
             self.ledger_path,
             on_committed=self.runtime.committed,

@@ -197,9 +197,13 @@ timeout_s = 25
     def __enter__(self) -> LiveRun:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """Whatever it is doing, it is not running any more."""
         if self._process is not None and self.is_running:
             self.kill()
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 _QUOTING = {
