@@ -37,7 +37,7 @@ async def compare_with_venue(
 ) -> list[Difference]:
     """Compare open orders, every fill, fees and positions. `instruments` maps a trading pair to its coin.
 
-    `since_ms` (venue time) is when the books begin: earlier fills are not in them. Raises `CommandError` when
+    `since_ms` (venue time) is when the books begin: fills until then are in the opening balance. Raises `CommandError` when
     the venue cannot be asked; a failed question is never taken for an empty answer.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
@@ -57,7 +57,7 @@ async def compare_with_venue(
         orders = await ask(type="frontendOpenOrders", user=account)
         state = await ask(type="clearinghouseState", user=account)
         fills: dict[str, dict[str, Any]] = {}
-        start_ms = since_ms
+        start_ms = since_ms + 1
         while True:
             page = await ask(type="userFillsByTime", user=account, startTime=start_ms)
             fills |= {f"{row['coin']}:{row['oid']}:{row['tid']}": row for row in page}

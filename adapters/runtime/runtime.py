@@ -40,6 +40,9 @@ BACKLOG_PAUSE_EVENTS = 50_000
 
 BACKLOG_PAUSE_S = 0.05
 
+LOOK_UP_PAUSES_S = (0.1, 0.5, 2.0)
+"""A read of the ledger that fails is tried again after these pauses; then the process ends."""
+
 LAST_WAIT_S = 1.0
 """What the last answers led to gets so long to be recorded, however much of a stop's time is used up."""
 
@@ -400,12 +403,18 @@ class LedgerRuntime:
             client_order_id = ledger.resolve(key.removeprefix("key:")) or ledger.resolve(key)
             return [] if client_order_id is None else ledger.events_of(client_order_id)
 
-        try:
-            events = await asyncio.to_thread(read)
-        except Exception as error:
-            self._fail(f"the ledger cannot be read for {key}", error, of_ledger=True)
-            return
-        self.deliver(OrderLookedUp(key=key, events=encode_events(events)))
+        for pause_s in (*LOOK_UP_PAUSES_S, None):
+            try:
+                events = await asyncio.to_thread(read)
+            except Exception as error:
+                if pause_s is None or self._has_failed:
+                    self._fail(f"the ledger cannot be read for {key}", error, of_ledger=True)
+                    return
+                log.warning("the ledger cannot be read for %s (%s), trying again", key, error)
+                await asyncio.sleep(pause_s)
+            else:
+                self.deliver(OrderLookedUp(key=key, events=encode_events(events)))
+                return
 
     # -- time and trouble ----------------------------------------------------------------------------------
 

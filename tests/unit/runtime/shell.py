@@ -36,6 +36,7 @@ class ScriptedLedger:
         self.durable: list[LedgerEvent] = []
         self.reads: list[str] = []
         self.error: Exception | None = None
+        self.failing_reads = 0
 
     def enqueue(self, events: Sequence[LedgerEvent], context: object = None) -> None:
         if self.error is not None:
@@ -44,6 +45,9 @@ class ScriptedLedger:
 
     def resolve(self, key: str) -> str | None:
         self.reads.append(key)
+        if self.failing_reads:
+            self.failing_reads -= 1
+            raise OSError("input/output error")
         return key
 
     def events_of(self, client_order_id: str) -> list[LedgerEvent]:

@@ -79,6 +79,33 @@ def test_an_order_is_read_back_with_the_events_that_were_still_on_their_way_to_t
     run(scenario)
 
 
+def test_a_read_of_the_ledger_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "LOOK_UP_PAUSES_S", (0.0, 0.0))
+
+    async def scenario(shell: ScriptedShell) -> None:
+        shell.ledger.failing_reads = 2
+        await shell.begin(event_of("a"), Outcome([], [LookUpOrder(key="a")]))
+        await shell.until(lambda: len(shell.core.steps) == 2)
+        shell.commit()
+        await shell.until(lambda: any(isinstance(item, OrderLookedUp) for item in shell.core.steps))
+        assert shell.looked_up() == [[event("a")]]
+
+    run(scenario)
+
+
+def test_a_ledger_that_cannot_be_read_at_all_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "LOOK_UP_PAUSES_S", (0.0,))
+
+    async def scenario(shell: ScriptedShell) -> None:
+        shell.ledger.failing_reads = 2
+        await shell.begin(Outcome([], [LookUpOrder(key="a")]))
+        with pytest.raises(RuntimeFault, match="cannot be read for a") as fault:
+            await shell.runtime.run()
+        assert fault.value.of_ledger
+
+    run(scenario)
+
+
 def test_what_the_ledger_refused_never_leaves_though_later_events_are_recorded() -> None:
     async def scenario(shell: ScriptedShell) -> None:
         await shell.begin(event_of("a", send(1)), event_of("b", send(2)))
