@@ -37,8 +37,8 @@ async def compare_with_venue(
 ) -> list[Difference]:
     """Compare open orders, every fill, fees and positions. `instruments` maps a trading pair to its coin.
 
-    `since_ms` (venue time) is when the books begin: fills until then are in the opening balance. Raises `CommandError` when
-    the venue cannot be asked; a failed question is never taken for an empty answer.
+    `since_ms` (venue time) is when the books begin: fills until then are in the opening balance. Raises
+    `CommandError` when the venue cannot be asked; a failed question is never taken for an empty answer.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
 
