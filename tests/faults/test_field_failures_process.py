@@ -131,6 +131,7 @@ def test_the_stream_was_connected_but_silent_while_my_order_filled() -> None:
 # -- restart and storage -----------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_i_restarted_with_a_position_and_it_was_neither_flattened_nor_doubled() -> None:
     async def scenario(world: Live) -> None:
         async with world.session():
