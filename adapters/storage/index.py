@@ -5,17 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from threading import Lock
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from eventsourcing.persistence import ApplicationRecorder
 
 from adapters.storage.errors import EventNotReadableError
 from adapters.storage.mapper import MessagePackMapper
+from adapters.storage.records import EventRow
 
-__all__ = ["EventRow", "OrderIndex", "ScannedIndex"]
-
-EventRow: TypeAlias = tuple[int, str, int, str, bytes]
-"""Position, originator id, originator version, topic, state."""
+__all__ = ["OrderIndex", "ScannedIndex"]
 
 
 class OrderIndex(Protocol):

@@ -14,10 +14,10 @@ from eventsourcing.utils import EnvType
 
 from adapters.storage.errors import LedgerError, LedgerReadOnlyError
 from adapters.storage.group_commit import Committed, GroupCommitWriter, OnCommitted, OnRefused
-from adapters.storage.index import EventRow, OrderIndex, ScannedIndex
+from adapters.storage.index import OrderIndex, ScannedIndex
 from adapters.storage.keys import EXCHANGE_ID_PREFIX, VENUE_KEY_PREFIX
 from adapters.storage.mapper import MessagePackMapper
-from adapters.storage.records import LibraryRecordStore
+from adapters.storage.records import EventRow, LibraryRecordStore
 from adapters.storage.sqlite import SQLiteLedgerRecorder
 from adapters.storage.subscription import (
     LedgerSubscription,
@@ -25,7 +25,6 @@ from adapters.storage.subscription import (
     PumpedSubscription,
     RowSource,
     SQLiteSubscription,
-    decoded,
 )
 from domain.events import LedgerEvent
 
@@ -180,7 +179,7 @@ class OrderLedger(Application[str]):
         self, client_order_id: str, *, on_unreadable: OnUnreadable | None = None
     ) -> list[tuple[int, LedgerEvent]]:
         """`events_of` with the position of each; `on_unreadable` as in `read_batches`."""
-        return decoded(self._index.rows_of(client_order_id), self.mapper, on_unreadable)
+        return self.mapper.to_events(self._index.rows_of(client_order_id), on_unreadable)
 
     def notifications(self, start: int | None = None, limit: int = 1_000) -> Sequence[Notification]:
         """Events as they are stored, undecoded, from position `start` on."""
@@ -219,7 +218,7 @@ class OrderLedger(Application[str]):
         while limit is None or limit > 0:
             size = batch_size if limit is None else min(batch_size, limit)
             rows = self._rows(after_position, size, up_to, topics)
-            if batch := decoded(rows, self.mapper, on_unreadable):
+            if batch := self.mapper.to_events(rows, on_unreadable):
                 yield batch
             if len(rows) < size:
                 return

@@ -8,13 +8,17 @@ from typing import Protocol, TypeAlias
 
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
-__all__ = ["EventRecord", "KeyedStoredEvent", "LibraryRecordStore", "RecordStore"]
+__all__ = ["EventRecord", "EventRow", "KeyedStoredEvent", "LibraryRecordStore", "RecordStore"]
 
 
 EventRecord: TypeAlias = tuple[str, int, str, bytes, tuple[str, ...]]
 """One event, encoded: originator id, originator version, topic, state, and the lookup keys it adds.
 
 A plain tuple, since one is made for each event and a named one costs a third of the whole encoding."""
+
+
+EventRow: TypeAlias = tuple[int, str, int, str, bytes]
+"""One event as it is stored: position, originator id, originator version, topic, state."""
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,8 @@ from adapters.storage.errors import (
     LedgerReadOnlyError,
 )
 from adapters.storage.guard import WriterGuard
-from adapters.storage.index import EventRow
 from adapters.storage.ledger_file import LedgerFile, translated
-from adapters.storage.records import EventRecord, KeyedStoredEvent
+from adapters.storage.records import EventRecord, EventRow, KeyedStoredEvent
 from adapters.storage.subscription import SQLiteSubscription
 
 __all__ = ["SQLiteLedgerFactory", "SQLiteLedgerRecorder"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from eventsourcing.persistence import ApplicationRecorder, Notification, Subscription
 
 from adapters.storage.errors import EventNotReadableError
-from adapters.storage.index import EventRow
 from adapters.storage.mapper import MessagePackMapper
+from adapters.storage.records import EventRow
 from domain.events import LedgerEvent
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = [
     "PumpedSubscription",
     "RowSource",
     "SQLiteSubscription",
-    "decoded",
 ]
 
 OnUnreadable: TypeAlias = Callable[[EventNotReadableError], None]
@@ -186,7 +185,7 @@ class LedgerSubscription:
 
     def next_batch(self, timeout: float | None = None) -> list[tuple[int, LedgerEvent]]:
         """The next events; waits for one. Empty after `timeout` seconds without any, or when closed."""
-        return decoded(self._source.next_rows(timeout), self._mapper, self._on_unreadable)
+        return self._mapper.to_events(self._source.next_rows(timeout), self._on_unreadable)
 
     def batches(self) -> Iterator[list[tuple[int, LedgerEvent]]]:
         """Batch after batch until closed."""
@@ -207,21 +206,3 @@ class LedgerSubscription:
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
-
-
-def decoded(
-    rows: list[EventRow], mapper: MessagePackMapper, on_unreadable: OnUnreadable | None
-) -> list[tuple[int, LedgerEvent]]:
-    """Rows as `(position, event)`; what cannot be decoded goes to `on_unreadable`, or raises without it."""
-    to_event = mapper.to_event
-    events = []
-    for position, originator_id, originator_version, topic, state in rows:
-        try:
-            event = to_event(originator_id, originator_version, topic, state, position)
-        except EventNotReadableError as unreadable:
-            if on_unreadable is None:
-                raise
-            on_unreadable(unreadable)
-        else:
-            events.append((position, event))
-    return events
