@@ -98,12 +98,20 @@ class UnfoldableEventError(ViewsError):
 
     @classmethod
     def of(cls, error: Exception) -> UnfoldableEventError:
-        """What a fold raised, as the reason of its event; lack of memory is nobody's fault and goes on."""
+        """What a fold raised, as the reason of its event; lack of memory is nobody's fault and goes on.
+
+        A reason is a row of a view, so it keeps nothing that may differ between two folds of one event: of
+        the domain's own errors and assertions the first line (test runners append the values of an assertion,
+        with the addresses of objects), of any other error its type alone, since Python's wording changes.
+        """
         if isinstance(error, MemoryError):
             raise error
         if isinstance(error, cls):
             return error
-        return cls(f"{type(error).__name__}: {error}")
+        name = type(error).__name__
+        own = isinstance(error, LedgerError | ValueError | AssertionError)
+        words = str(error).partition("\n")[0] if own else ""
+        return cls(f"{name}: {words}" if words else name)
 
 
 class PositionNotInViewsError(ViewsError, LookupError):

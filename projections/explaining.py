@@ -148,6 +148,8 @@ def _position(unreadable: UnreadableEvent) -> int:
 def _applied(order: InFlightOrder, event: LedgerEvent) -> str:
     """Fold an event in; what is wrong with it, if it cannot be."""
     wrong = impossible_numbers(event)
+    if not wrong and type(event) is OrderCreated:
+        return f"{event.topic} comes a second time"
     if not wrong:
         try:
             order.apply(event)

@@ -93,6 +93,8 @@ class OrderFold:
             if folded is None:
                 assert type(event) is OrderCreated
                 folded = self._live[client_order_id] = _Folded(InFlightOrder(event), position)
+            elif type(event) is OrderCreated:
+                raise UnfoldableEventError(f"{event.topic} comes a second time")
             else:
                 folded.order.apply(event)
             state = str(folded.order.state)

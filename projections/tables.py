@@ -26,7 +26,7 @@ __all__ = [
     "Table",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of a table or of what a fold writes into it; older views are then built again."""
 
 CHECKPOINT_EVERY = 1_024

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +54,6 @@ def test_any_batches_any_restarts_and_any_memory_give_the_same_views(
         assert views_digest(path) == expected
 
 
-@pytest.mark.soak
 @many
 @given(events=logs(), cut=st.integers(0, 40))
 def test_a_rebuild_gives_what_following_gave(events: list[LedgerEvent], cut: int) -> None:

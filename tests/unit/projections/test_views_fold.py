@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from domain.enums import OrderState, PositionAction, Source, TradeType
+from domain.errors import VersionError
 from domain.events import (
     AccountFillBooked,
     AccountFundingBooked,
@@ -23,6 +24,7 @@ from domain.events import (
     OrderSubmitUnknown,
 )
 from projections import Views
+from projections.errors import UnfoldableEventError
 from projections.follower import Follower
 from projections.views_file import ViewsFile
 from tests.unit.projections.logs import ACCOUNT, VENUE, LogBuilder, MemoryLog, a_fill
@@ -296,6 +298,38 @@ def test_a_hole_in_an_orders_versions_parks_it(log: LogBuilder, views_of: OpenVi
     (parked,) = views_of(log.events).parked()
     assert (parked.view, parked.position) == ("orders", 2)
     assert "does not follow version 1" in parked.reason
+
+
+def test_a_reason_is_the_same_text_in_every_process_and_under_every_test_runner(
+    log: LogBuilder, views_of: OpenViews
+) -> None:
+    log.open_order("o1", "77")
+    log.filled("o1", fill_key="1")
+    log.filled("o1", fill_key="1")
+    log.created("o2")
+    log.created("o2")
+    reasons = {row.aggregate: row.reason for row in views_of(log.events).parked() if row.view == "orders"}
+    # An assertion is extended by pytest with the values it saw, addresses of objects among them.
+    assert reasons == {
+        "o1": "AssertionError: a fill is booked once",
+        "o2": "order.created comes a second time",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            AssertionError("booked once\n  + where {} = <Order at 0x7f1818f18b80>.fills"),
+            "AssertionError: booked once",
+        ),
+        (VersionError("version 3 does not follow"), "VersionError: version 3 does not follow"),
+        (KeyError(object()), "KeyError"),
+        (TypeError(f"unsupported operand: {object()}"), "TypeError"),
+    ],
+)
+def test_a_reason_has_the_domains_own_words_and_no_others(error: Exception, reason: str) -> None:
+    assert UnfoldableEventError.of(error).reason == reason
 
 
 @pytest.mark.parametrize("absurd", ["NaN", "Infinity", "1e400"])
