@@ -108,8 +108,11 @@ async def recorded_live(*, seed: int, file_bytes_max: int = 64_000_000) -> Async
             yield RecordedLive(sim, Path(folder), seed, file_bytes_max=file_bytes_max)
 
 
-async def seeded_run(world: RecordedLive, seed: int) -> None:
-    """Two or three sessions of random trading, faults and dropped sockets."""
+async def seeded_run(world: RecordedLive, seed: int, *, parts: int = 1) -> None:
+    """Two or three sessions of random trading, faults and dropped sockets.
+
+    Each goes on trading until its recording has so many parts.
+    """
     draw = random.Random(seed)
     for _ in range(draw.randint(2, 3)):
         async with world.session():
@@ -120,6 +123,8 @@ async def seeded_run(world: RecordedLive, seed: int) -> None:
                     await _act(world, draw)
             if draw.random() < 0.4:
                 await _drop_sockets(world)
+            while len(world.recordings[-1]) < parts:
+                await _back_and_forth(world)
 
 
 async def _act(world: RecordedLive, draw: random.Random) -> None:
@@ -148,10 +153,21 @@ async def _act(world: RecordedLive, draw: random.Random) -> None:
         await _placed(world, connector.buy(PAIR, _AMOUNT, price, client_order_id=f"mine {draw.random()}"))
 
 
+async def _back_and_forth(world: RecordedLive) -> None:
+    """Place an order off the market and take it back: something to record."""
+    connector = world.connector
+    await world.until(
+        "orders can be placed", lambda: connector.ready and connector.order_book(PAIR).mid_price is not None
+    )
+    order = connector.buy(PAIR, _AMOUNT, world.price("0.9"))
+    await _placed(world, order)
+    connector.cancel(order)
+
+
 async def _placed(world: RecordedLive, client_order_id: str) -> None:
     def is_placed() -> bool:
         order = world.connector.order(client_order_id)
-        return order is None or order.outcome_unknown or order.state not in _WAITING
+        return order is not None and (order.outcome_unknown or order.state not in _WAITING)
 
     await world.until(f"{client_order_id} is placed", is_placed)
 
