@@ -89,8 +89,6 @@ _SOURCES: dict[type[Input], Source] = {
 _RESERVED_PREFIXES = ("account:", "external:")
 _TEXT_MAX = 200
 
-_STALLED = "the ledger cannot write"
-
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks for. `amount` in base units; `price` in quote units, not needed for MARKET.
@@ -148,7 +146,7 @@ class ConnectorBase(ABC):
         self.sequence = 0
         self.halted_because = ""
         self.stopping = False
-        self._is_stalled = False
+        self._stalled_because = ""
         self.alerts_raised = 0
         self.listener_errors = 0
         self._waiting_for: dict[str, None] = {"start": None}
@@ -590,7 +588,7 @@ class ConnectorBase(ABC):
         self._before_outcome()
         for key in tracker.take_lookups():
             self._effects.append(LookUpOrder(key=key))
-        if not self._is_stalled:
+        if not self._stalled_because:
             # While events wait for the disk, an order that left memory could not be read back as it stands.
             tracker.evict_done(self.now_ns)
         changes = tracker.take_changes()
@@ -691,13 +689,16 @@ class ConnectorBase(ABC):
             )
 
     def _on_ledger_stalled(self, stalled: LedgerStalled) -> None:
-        self._is_stalled = bool(stalled.reason)
+        # A halt for another reason outlives the stall.
+        is_only_stalled = self.halted_because == self._stalled_because
+        self._stalled_because = stalled.reason
+        if not is_only_stalled:
+            return
         if stalled.reason:
-            if not self.halted_because or self.halted_because.startswith(_STALLED):
-                self.halt(f"{_STALLED}: {stalled.reason}")
-        elif self.halted_because.startswith(_STALLED):
+            self.halt(stalled.reason)
+        elif self.halted_because:
             self.halted_because = ""
-            self._alert("trading_resumed", "The ledger writes again; trading resumes.")
+            self._alert("trading_resumed", "What happens can be recorded again; trading resumes.")
 
     def _on_order_looked_up(self, found: OrderLookedUp) -> None:
         if found.events:

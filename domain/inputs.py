@@ -159,6 +159,6 @@ class TimerFired(Input, frozen=True, kw_only=True, omit_defaults=True, tag="time
 
 
 class LedgerStalled(Input, frozen=True, kw_only=True, omit_defaults=True, tag="ledger_stalled"):
-    """The ledger cannot write (or, empty reason, can again): trading halts until it does."""
+    """What happens cannot be recorded, and why; empty when it can again. Trading halts until then."""
 
     reason: str

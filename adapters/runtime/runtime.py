@@ -310,7 +310,7 @@ class LedgerRuntime:
 
     def stalled(self, error: BaseException) -> None:
         """The ledger cannot write for now: trading halts. Any thread."""
-        self._stall("ledger", str(error) or type(error).__name__)
+        self._stall("ledger", f"the ledger cannot write: {str(error) or type(error).__name__}")
 
     def resumed(self) -> None:
         """The ledger writes again. Any thread."""
@@ -318,7 +318,7 @@ class LedgerRuntime:
 
     def recorder_stalled(self, error: BaseException) -> None:
         """The recorder cannot write for now: trading halts as well. Any thread."""
-        self._stall("recorder", f"the recorder cannot write: {error}")
+        self._stall("recorder", f"the recorder cannot write: {str(error) or type(error).__name__}")
 
     def recorder_resumed(self) -> None:
         """The recorder writes again. Any thread."""

@@ -440,7 +440,8 @@ def test_an_order_accepted_just_before_a_halt_is_recorded_and_failed(core: CoreS
 
 
 def test_a_stalled_ledger_halts_trading_until_it_writes_again(core: CoreSession) -> None:
-    core.step(LedgerStalled(reason="disk full"))
+    core.step(LedgerStalled(reason="the recorder cannot write: disk full"))
+    assert core.connector.halted_because == "the recorder cannot write: disk full"
     with pytest.raises(TradingHaltedError, match="disk full"):
         core.buy()
     core.step(LedgerStalled(reason="disk still full"))

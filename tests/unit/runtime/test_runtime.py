@@ -14,7 +14,7 @@ from adapters.runtime.clock import SteadyClock
 from adapters.runtime.runtime import RuntimeFault
 from domain.effects import Alert, LookUpOrder, Query, SendAction
 from domain.errors import TradingHaltedError
-from domain.inputs import OrderLookedUp, Stopping, TimerFired
+from domain.inputs import LedgerStalled, OrderLookedUp, Stopping, TimerFired
 from domain.outcome import Outcome
 from tests.unit.runtime.shell import ScriptedShell, event, event_of
 
@@ -198,6 +198,24 @@ def test_who_hears_of_books_or_commits_and_raises_stops_nothing() -> None:
         await shell.until(lambda: shell.performed == [send(1)])
         assert heard[0] == ("BTC-USD",)
         assert len(heard) == 2
+
+    run(scenario)
+
+
+def test_trading_halts_until_both_the_ledger_and_the_recorder_write() -> None:
+    async def scenario(shell: ScriptedShell) -> None:
+        await shell.begin()
+        shell.runtime.recorder_stalled(OSError("no space"))
+        shell.runtime.stalled(TimeoutError())
+        shell.runtime.recorder_resumed()
+        shell.runtime.resumed()
+        await shell.until(lambda: len(shell.core.steps) == 5)
+        assert [item.reason for item in shell.core.steps if isinstance(item, LedgerStalled)] == [
+            "the recorder cannot write: no space",
+            "the recorder cannot write: no space",
+            "the ledger cannot write: TimeoutError",
+            "",
+        ]
 
     run(scenario)
 
