@@ -11,8 +11,13 @@ from domain.enums import RequestOutcome
 from domain.events import (
     AccountActionRequested,
     AccountActionSettled,
+    AccountBalanceAsserted,
+    AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountDiscrepancyWaived,
     AccountEvent,
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
     AccountLeverageChanged,
@@ -56,13 +61,22 @@ class Account:
         self._fill_keys: OrderedDict[str, None] = OrderedDict()
         self._ledger_update_keys: OrderedDict[str, None] = OrderedDict()
         self._kept_messages: OrderedDict[str, None] = OrderedDict()
+        self._unsettled: dict[str, None] = {}
 
     def restore(
-        self, version: int, funding_keys: Iterable[str], fill_keys: Iterable[str], *, is_open: bool
+        self,
+        version: int,
+        funding_keys: Iterable[str],
+        fill_keys: Iterable[str],
+        *,
+        is_open: bool,
+        unsettled_discrepancies: Iterable[str] = (),
     ) -> None:
-        """Continue after `version`, with the keys that were booked last, oldest first."""
+        """Continue after `version`, with the keys that were booked last, oldest first, and the discrepancies
+        that were found and not repaired since (waived ones included)."""
         self.version = version
         self.is_open = is_open
+        self._unsettled = dict.fromkeys(unsettled_discrepancies)
         for key in funding_keys:
             _remember(self._funding_keys, key)
         for key in fill_keys:
@@ -86,6 +100,20 @@ class Account:
         _remember(self._fill_keys, fill.fill_key)
         self._emit(AccountFillBooked, fill=fill, exchange_time_ms=fill.exchange_time_ms)
         return True
+
+    def correct_fill(self, was: Fill, now: Fill | None, *, reason_code: str, discrepancy_id: str) -> None:
+        """A booked fill that belongs to no order is not what the venue's history says; None: it never was."""
+        self._emit(
+            AccountFillCorrected,
+            was=was,
+            now=now,
+            reason_code=reason_code,
+            discrepancy_id=discrepancy_id,
+            exchange_time_ms=was.exchange_time_ms,
+        )
+        if now is None:
+            # Should the venue tell it after all, it is booked.
+            self._fill_keys.pop(was.fill_key, None)
 
     def book_funding(self, update: FundingUpdate) -> bool:
         """A funding payment, once per key. Two payments of one instant have two keys."""
@@ -155,15 +183,106 @@ class Account:
     def leverage_changed(self, trading_pair: str, leverage: int, is_cross: bool) -> None:
         self._emit(AccountLeverageChanged, trading_pair=trading_pair, leverage=leverage, is_cross=is_cross)
 
-    def assert_position(self, update: PositionUpdate, *, opening: bool) -> None:
-        """Record what the venue says the position is."""
+    def assert_position(
+        self,
+        update: PositionUpdate,
+        *,
+        opening: bool = False,
+        adjustment: bool = False,
+        discrepancy_id: str = "",
+        exchange_time_ms: int | None = None,
+    ) -> None:
+        """Record what the venue says the position is; see `AccountPositionAsserted`."""
         self._emit(
             AccountPositionAsserted,
             trading_pair=update.trading_pair,
             amount=update.amount,
             entry_price=update.entry_price,
             opening=opening,
+            adjustment=adjustment,
+            discrepancy_id=discrepancy_id,
+            exchange_time_ms=exchange_time_ms,
         )
+
+    def assert_balance(
+        self,
+        token: str,
+        amount: Decimal,
+        *,
+        opening: bool = False,
+        adjustment: bool = False,
+        discrepancy_id: str = "",
+        exchange_time_ms: int | None = None,
+    ) -> None:
+        """Record what the venue says the cash of the account is; see `AccountBalanceAsserted`."""
+        self._emit(
+            AccountBalanceAsserted,
+            token=token,
+            amount=amount,
+            opening=opening,
+            adjustment=adjustment,
+            discrepancy_id=discrepancy_id,
+            exchange_time_ms=exchange_time_ms,
+        )
+
+    # -- discrepancies -------------------------------------------------------------------------------------
+
+    def is_unsettled(self, discrepancy_id: str) -> bool:
+        """Whether this discrepancy was found before and never repaired; waived ones stay so for good."""
+        return discrepancy_id in self._unsettled
+
+    @property
+    def unsettled_discrepancies(self) -> tuple[str, ...]:
+        """The ids of those found and not repaired, oldest first."""
+        return tuple(self._unsettled)
+
+    def discrepancy_found(
+        self,
+        discrepancy_id: str,
+        *,
+        kind: str,
+        subject: str,
+        trading_pair: str,
+        ours: str,
+        theirs: str,
+        explanation: str,
+        evidence: str,
+    ) -> bool:
+        """The books and the venue differ. Recorded once until it is repaired; returns whether it was news."""
+        if discrepancy_id in self._unsettled:
+            self.duplicates_ignored += 1
+            return False
+        self._unsettled[discrepancy_id] = None
+        self._emit(
+            AccountDiscrepancyFound,
+            discrepancy_id=discrepancy_id,
+            kind=kind,
+            subject=subject,
+            trading_pair=trading_pair,
+            ours=ours,
+            theirs=theirs,
+            explanation=explanation,
+            evidence=evidence,
+        )
+        return True
+
+    def discrepancy_repaired(
+        self, discrepancy_id: str, *, reason: str, actor: str, repairs: tuple[str, ...] = ()
+    ) -> None:
+        """Its repair is in the log; the same difference would be a new finding."""
+        self._unsettled.pop(discrepancy_id, None)
+        self._emit(
+            AccountDiscrepancyRepaired,
+            discrepancy_id=discrepancy_id,
+            reason=reason,
+            actor=actor,
+            repairs=repairs,
+        )
+
+    def discrepancy_waived(self, discrepancy_id: str, *, reason: str, actor: str) -> None:
+        """It is left as it is, and not reported again while it stays the same."""
+        self._unsettled[discrepancy_id] = None
+        self._emit(AccountDiscrepancyWaived, discrepancy_id=discrepancy_id, reason=reason, actor=actor)
 
     def notice_liquidation(self, detail: str) -> None:
         self._emit(AccountLiquidationNoticed, detail=detail)

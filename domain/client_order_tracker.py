@@ -29,9 +29,11 @@ from domain.events import (
     OrderEvent,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -237,7 +239,8 @@ class ClientOrderTracker:
         self._recent_fill_keys[fill_key] = None
         self._recent_fill_queue.append(fill_key)
         if len(self._recent_fill_queue) > self._recent_limit:
-            del self._recent_fill_keys[self._recent_fill_queue.popleft()]
+            # A fill that was taken back has left the keys, but not the queue.
+            self._recent_fill_keys.pop(self._recent_fill_queue.popleft(), None)
 
     def _now_ns(self) -> int:
         assert self.stamp is not None, "an input stamps the tracker before anything happens"
@@ -459,6 +462,49 @@ class ClientOrderTracker:
             reason=reason,
             status=status,
             exchange_order_id=exchange_order_id,
+        )
+
+    # -- repairs -------------------------------------------------------------------------------------------
+
+    def correct_fill(
+        self, order: InFlightOrder, was: Fill, now: Fill | None, *, reason_code: str, discrepancy_id: str
+    ) -> None:
+        """A booked fill of this order is not what the venue's history says; None: it never happened.
+
+        Raises `VersionError` when the order has no such fill.
+        """
+        self._emit(
+            order,
+            OrderFillCorrected,
+            was=was,
+            now=now,
+            reason_code=reason_code,
+            discrepancy_id=discrepancy_id,
+            exchange_time_ms=was.exchange_time_ms,
+        )
+        if now is None:
+            # Should the venue tell it after all, it is booked.
+            self._recent_fill_keys.pop(was.fill_key, None)
+
+    def reopen(
+        self,
+        order: InFlightOrder,
+        exchange_order_id: str | None,
+        *,
+        reason_code: str,
+        reason: str,
+        discrepancy_id: str,
+    ) -> None:
+        """The venue lists an order as live that counts as ended. Not for one that its fills complete."""
+        assert order.is_done, "an order that is not done needs no reopening"
+        assert not order.is_complete, "what executed completely is not live"
+        self._emit(
+            order,
+            OrderReopened,
+            exchange_order_id=exchange_order_id,
+            reason_code=reason_code,
+            reason=reason,
+            discrepancy_id=discrepancy_id,
         )
 
     # -- absence -------------------------------------------------------------------------------------------

@@ -29,8 +29,13 @@ __all__ = [
     "ORDER_EVENTS",
     "AccountActionRequested",
     "AccountActionSettled",
+    "AccountBalanceAsserted",
+    "AccountDiscrepancyFound",
+    "AccountDiscrepancyRepaired",
+    "AccountDiscrepancyWaived",
     "AccountEvent",
     "AccountFillBooked",
+    "AccountFillCorrected",
     "AccountFundingBooked",
     "AccountLedgerUpdateBooked",
     "AccountLeverageChanged",
@@ -53,9 +58,11 @@ __all__ = [
     "OrderEvent",
     "OrderExpired",
     "OrderFailed",
+    "OrderFillCorrected",
     "OrderFilled",
     "OrderNotFound",
     "OrderObserved",
+    "OrderReopened",
     "OrderReportedFilled",
     "OrderSubmitUnknown",
     "OrderSubmitted",
@@ -177,6 +184,33 @@ class OrderFilled(OrderEvent, frozen=True, kw_only=True, omit_defaults=True, gc=
     topic: ClassVar[str] = "order.filled"
 
     fill: Fill
+
+
+class OrderFillCorrected(OrderEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An execution that was booked is not what the venue's own history says: `now` takes its place, or
+    nothing does (None), because it never happened or was booked twice. The events before it stay as they are.
+
+    `discrepancy_id` names the finding of which this is the repair.
+    """
+
+    topic: ClassVar[str] = "order.fill_corrected"
+
+    was: Fill
+    now: Fill | None = None
+    reason_code: str
+    discrepancy_id: str
+
+
+class OrderReopened(OrderEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The venue lists the order as live long after the time at which it is recorded to have ended: the end
+    is refuted. Never by a late or equal-time message, only by a reconciliation."""
+
+    topic: ClassVar[str] = "order.reopened"
+
+    exchange_order_id: str | None = None
+    reason_code: str
+    reason: str = ""
+    discrepancy_id: str
 
 
 class OrderReportedFilled(OrderEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -335,6 +369,17 @@ class AccountFillBooked(AccountEvent, frozen=True, kw_only=True, omit_defaults=T
     fill: Fill
 
 
+class AccountFillCorrected(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """`OrderFillCorrected` for an execution that belongs to no order."""
+
+    topic: ClassVar[str] = "account.fill_corrected"
+
+    was: Fill
+    now: Fill | None = None
+    reason_code: str
+    discrepancy_id: str
+
+
 class AccountFundingBooked(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A funding payment. `amount` is the signed cash effect: negative when the account paid."""
 
@@ -396,8 +441,12 @@ class AccountLeverageChanged(AccountEvent, frozen=True, kw_only=True, omit_defau
 
 
 class AccountPositionAsserted(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What the venue said the position is, at a point of the log. The first one of a market is its opening
-    balance: fills before the ledger began are in it."""
+    """What the venue said the position is, at a point of the log, in signed base units.
+
+    With `opening` it is where the fold of the market starts: fills before the ledger began are in it. With
+    `adjustment` it replaces what the fold says, because no fill that the venue still tells explains the
+    difference. With neither it is a claim that every rebuild checks.
+    """
 
     topic: ClassVar[str] = "account.position_asserted"
 
@@ -405,6 +454,66 @@ class AccountPositionAsserted(AccountEvent, frozen=True, kw_only=True, omit_defa
     amount: Decimal
     entry_price: Decimal | None
     opening: bool = False
+    adjustment: bool = False
+    discrepancy_id: str = ""
+
+
+class AccountBalanceAsserted(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What the venue said the cash of the account is (open positions at cost, not at value), in units of
+    `token`. `opening` and `adjustment` as for a position."""
+
+    topic: ClassVar[str] = "account.balance_asserted"
+
+    token: str
+    amount: Decimal
+    opening: bool = False
+    adjustment: bool = False
+    discrepancy_id: str = ""
+
+
+class AccountDiscrepancyFound(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The books and the venue differ.
+
+    `discrepancy_id` is a pure function of what differs, so that finding it again is recognised. `kind` is one
+    of `domain.reconciliation.DiscrepancyKind`, `subject` what it is about (a client order id, a fill key, a
+    trading pair), `ours` and `theirs` the two sides as text, `evidence` the venue's own words (JSON).
+    """
+
+    topic: ClassVar[str] = "account.discrepancy_found"
+
+    discrepancy_id: str
+    kind: str
+    subject: str
+    trading_pair: str = ""
+    ours: str
+    theirs: str
+    explanation: str
+    evidence: str = ""
+
+
+class AccountDiscrepancyRepaired(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What was done about a discrepancy, by whom (`actor`), and why that is right.
+
+    `repairs` names the events that the repair consists of, as `<topic> <aggregate id> <version>`; they stand
+    before this one in the log. It is empty when the difference vanished by itself.
+    """
+
+    topic: ClassVar[str] = "account.discrepancy_repaired"
+
+    discrepancy_id: str
+    reason: str
+    actor: str
+    repairs: tuple[str, ...] = ()
+
+
+class AccountDiscrepancyWaived(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A discrepancy that is left as it is, by whom, and why that does no harm."""
+
+    topic: ClassVar[str] = "account.discrepancy_waived"
+
+    discrepancy_id: str
+    reason: str
+    actor: str
 
 
 class AccountLiquidationNoticed(AccountEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -444,6 +553,8 @@ ORDER_EVENTS: tuple[type[OrderEvent], ...] = (
     OrderExpired,
     OrderNotFound,
     OrderObserved,
+    OrderFillCorrected,
+    OrderReopened,
 )
 
 ACCOUNT_EVENTS: tuple[type[AccountEvent], ...] = (
@@ -457,6 +568,11 @@ ACCOUNT_EVENTS: tuple[type[AccountEvent], ...] = (
     AccountPositionAsserted,
     AccountLiquidationNoticed,
     AccountMessageKept,
+    AccountFillCorrected,
+    AccountBalanceAsserted,
+    AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountDiscrepancyWaived,
 )
 
 EVENT_TYPES: dict[str, type[LedgerEvent]] = {cls.topic: cls for cls in (*ORDER_EVENTS, *ACCOUNT_EVENTS)}

@@ -36,9 +36,11 @@ from domain.events import (
     OrderCreated,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -321,6 +323,27 @@ class InFlightOrder:
         self.fee_totals = tuple(
             (known, MONEY.add(total, fee) if known == token else total) for known, total in totals
         )
+
+    def _on_fill_corrected(self, event: OrderFillCorrected) -> None:
+        was, now = event.was, event.now
+        fills = self.fills
+        if fills is None or was.fill_key not in fills:
+            raise VersionError(f"Order {self.id!r} has no fill {was.fill_key!r} to be corrected.")
+        leg, _ = fills.pop(was.fill_key)
+        self.filled_amount = MONEY.subtract(self.filled_amount, was.amount)
+        self.cost = MONEY.subtract(self.cost, MONEY.multiply(was.price, was.amount))
+        self._add_fee(was.fee_token, was.fee.copy_negate())
+        if now is not None:
+            fills[now.fill_key] = (leg, now.amount)
+            self.filled_amount = MONEY.add(self.filled_amount, now.amount)
+            self.cost = MONEY.fma(now.price, now.amount, self.cost)
+            self._add_fee(now.fee_token, now.fee)
+        self._count_former_fills()
+
+    def _on_reopened(self, event: OrderReopened) -> None:
+        self.closing = None
+        self._lives()
+        self._learn_exchange_id(event.exchange_order_id)
 
     def _on_triggered(self, event: OrderTriggered) -> None:
         self._lives()
@@ -613,4 +636,6 @@ _APPLY: dict[type[LedgerEvent], Callable[..., None]] = {
     OrderExpired: InFlightOrder._on_expired,
     OrderNotFound: InFlightOrder._on_not_found,
     OrderObserved: InFlightOrder._on_observed,
+    OrderFillCorrected: InFlightOrder._on_fill_corrected,
+    OrderReopened: InFlightOrder._on_reopened,
 }

@@ -11,10 +11,12 @@ from domain.enums import PositionAction, TradeType
 from domain.errors import InvalidOrderError, OrderRefusedError
 from domain.events import (
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLeverageChanged,
     AccountPositionAsserted,
     Fill,
+    OrderFillCorrected,
     OrderFilled,
 )
 from domain.funding import FundingInfo
@@ -103,11 +105,18 @@ class PerpetualDerivativeBase(ConnectorBase):
             match event:
                 case OrderFilled() | AccountFillBooked():
                     self._book(event.fill)
+                case OrderFillCorrected() | AccountFillCorrected():
+                    was, now = event.was, event.now
+                    self._own(was.trading_pair).undo_fill(
+                        was.price, was.amount, was.trade_type, was.fee, was.fee_token
+                    )
+                    if now is not None:
+                        self._count(now)
                 case AccountFundingBooked():
                     self._own(event.trading_pair).apply_funding(event.amount)
                 case AccountLeverageChanged():
                     self._own(event.trading_pair).apply_leverage(event.leverage, event.is_cross)
-                case AccountPositionAsserted(opening=True):
+                case AccountPositionAsserted() if event.opening or event.adjustment:
                     self._own(event.trading_pair).assert_opening(event.amount, event.entry_price)
 
     def _own(self, trading_pair: str) -> Position:
@@ -117,6 +126,9 @@ class PerpetualDerivativeBase(ConnectorBase):
         return position
 
     def _book(self, fill: Fill) -> None:
+        self._count(fill)
+
+    def _count(self, fill: Fill) -> None:
         self._own(fill.trading_pair).apply_fill(
             fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl
         )

@@ -97,6 +97,20 @@ class Position(msgspec.Struct, kw_only=True):
             self.fees = self.fees.plus(fee_token, fee)
         return AppliedFill(start, self.amount, closed, closed_pnl)
 
+    def undo_fill(
+        self, price: Decimal, amount: Decimal, trade_type: TradeType, fee: Decimal = ZERO, fee_token: str = ""
+    ) -> None:
+        """Take back an execution that turned out not to have happened, however long ago it was booked.
+
+        Amount, fees and volume are as if it had never been. Profit is the trade's opposite at the same price:
+        what was realised against it before stays realised, and realised and unrealised profit together are
+        exactly what they would have been. Raises `ValueError` as `apply_fill`.
+        """
+        opposite = TradeType.SELL if trade_type is TradeType.BUY else TradeType.BUY
+        volume = self.volume
+        self.apply_fill(price, amount, opposite, fee.copy_negate(), fee_token)
+        self.volume = MONEY.subtract(volume, MONEY.multiply(price, amount))
+
     def apply_funding(self, amount: Decimal) -> None:
         """Count a funding payment: its signed cash effect, negative when the account paid.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from domain.events import (
+    AccountDiscrepancyFound,
     AccountEvent,
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
     AccountLeverageChanged,
@@ -92,6 +94,11 @@ def account_event_row(position: int, event: AccountEvent) -> Row:
     detail = ""
     if isinstance(event, AccountFillBooked):
         trading_pair = event.fill.trading_pair
+    elif isinstance(event, AccountFillCorrected):
+        trading_pair = event.was.trading_pair
+    elif isinstance(event, AccountDiscrepancyFound):
+        trading_pair = event.trading_pair or None
+        detail = event.evidence
     elif isinstance(event, AccountFundingBooked | AccountLeverageChanged | AccountPositionAsserted):
         trading_pair = event.trading_pair
     elif isinstance(event, AccountLedgerUpdateBooked | AccountLiquidationNoticed):

@@ -8,10 +8,12 @@ from decimal import Decimal
 
 from domain.events import (
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLeverageChanged,
     AccountPositionAsserted,
     LedgerEvent,
+    OrderFillCorrected,
     OrderFilled,
 )
 from domain.fees import Fees
@@ -89,8 +91,8 @@ class PositionFold:
 def moved_market(event: LedgerEvent) -> str | None:
     """The market whose position an event changes; None when it changes none.
 
-    A position that the venue states is where a market's fold starts if it is the opening balance; any later
-    statement is there to check the fold against.
+    A position that the venue states is where a market's fold starts if it is the opening balance, and where
+    it goes on from if it is an adjustment; any other statement is there to check the fold against.
     """
     market_of = _MARKET_OF.get(type(event))
     return None if market_of is None else market_of(event)
@@ -99,6 +101,13 @@ def moved_market(event: LedgerEvent) -> str | None:
 def _fill(position: Position, event: OrderFilled | AccountFillBooked) -> None:
     fill = event.fill
     position.apply_fill(fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl)
+
+
+def _correction(position: Position, event: OrderFillCorrected | AccountFillCorrected) -> None:
+    was, now = event.was, event.now
+    position.undo_fill(was.price, was.amount, was.trade_type, was.fee, was.fee_token)
+    if now is not None:
+        position.apply_fill(now.price, now.amount, now.trade_type, now.fee, now.fee_token, now.closed_pnl)
 
 
 def _funding(position: Position, event: AccountFundingBooked) -> None:
@@ -118,7 +127,9 @@ _MARKET_OF: dict[type[LedgerEvent], Callable[..., str | None]] = {
     AccountFillBooked: lambda event: event.fill.trading_pair,
     AccountFundingBooked: lambda event: event.trading_pair,
     AccountLeverageChanged: lambda event: event.trading_pair,
-    AccountPositionAsserted: lambda event: event.trading_pair if event.opening else None,
+    AccountPositionAsserted: lambda event: event.trading_pair if event.opening or event.adjustment else None,
+    OrderFillCorrected: lambda event: event.was.trading_pair,
+    AccountFillCorrected: lambda event: event.was.trading_pair,
 }
 
 _CHANGE: dict[type[LedgerEvent], Callable[..., None]] = {
@@ -127,6 +138,8 @@ _CHANGE: dict[type[LedgerEvent], Callable[..., None]] = {
     AccountFundingBooked: _funding,
     AccountLeverageChanged: _leverage,
     AccountPositionAsserted: _opening,
+    OrderFillCorrected: _correction,
+    AccountFillCorrected: _correction,
 }
 
 

@@ -9,7 +9,12 @@ from domain.enums import Liquidity, RequestOutcome, TimeInForce
 from domain.events import (
     AccountActionRequested,
     AccountActionSettled,
+    AccountBalanceAsserted,
+    AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountDiscrepancyWaived,
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
     AccountLeverageChanged,
@@ -31,9 +36,11 @@ from domain.events import (
     OrderCreated,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -211,8 +218,42 @@ def _leverage(event: AccountLeverageChanged) -> str:
 
 def _position_asserted(event: AccountPositionAsserted) -> str:
     entry = "" if event.entry_price is None else f", entry {number_text(event.entry_price)}"
-    kind = "opening balance" if event.opening else "the venue states the position"
-    return f"{kind}: {number_text(event.amount)} {event.trading_pair}{entry}"
+    return f"{_asserted(event, 'position')}: {number_text(event.amount)} {event.trading_pair}{entry}"
+
+
+def _balance_asserted(event: AccountBalanceAsserted) -> str:
+    return f"{_asserted(event, 'cash')}: {number_text(event.amount)} {event.token}"
+
+
+def _asserted(event: AccountPositionAsserted | AccountBalanceAsserted, what: str) -> str:
+    if event.opening:
+        return "opening balance"
+    return f"{what} set to the venue's" if event.adjustment else f"the venue states the {what}"
+
+
+def _fill_corrected(event: OrderFillCorrected | AccountFillCorrected) -> str:
+    was, now = event.was, event.now
+    because = f"({event.reason_code}, {event.discrepancy_id})"
+    if now is None:
+        return f"taken back: {_fill(was)} {because}"
+    return f"booked as {_fill(was)}, corrected to {_fill(now)} {because}"
+
+
+def _reopened(event: OrderReopened) -> str:
+    return f"lives again: {_because(event.reason_code, event.reason)} ({event.discrepancy_id})"
+
+
+def _discrepancy_found(event: AccountDiscrepancyFound) -> str:
+    sides = f"the books say {event.ours}, the venue {event.theirs}"
+    return f"{event.discrepancy_id} {event.kind} of {event.subject}: {event.explanation} ({sides})"
+
+
+def _discrepancy_repaired(event: AccountDiscrepancyRepaired) -> str:
+    return f"{event.discrepancy_id} repaired by {event.actor}: {event.reason}"
+
+
+def _discrepancy_waived(event: AccountDiscrepancyWaived) -> str:
+    return f"{event.discrepancy_id} waived by {event.actor}: {event.reason}"
 
 
 def _liquidation(event: AccountLiquidationNoticed) -> str:
@@ -253,4 +294,11 @@ _DESCRIBE: dict[type[LedgerEvent], Callable[..., str]] = {
     AccountPositionAsserted: _position_asserted,
     AccountLiquidationNoticed: _liquidation,
     AccountMessageKept: _message_kept,
+    OrderFillCorrected: _fill_corrected,
+    OrderReopened: _reopened,
+    AccountFillCorrected: _fill_corrected,
+    AccountBalanceAsserted: _balance_asserted,
+    AccountDiscrepancyFound: _discrepancy_found,
+    AccountDiscrepancyRepaired: _discrepancy_repaired,
+    AccountDiscrepancyWaived: _discrepancy_waived,
 }

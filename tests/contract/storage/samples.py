@@ -126,6 +126,9 @@ def _values(annotation: object) -> st.SearchStrategy[typing.Any]:
         return st.sampled_from(annotation)
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return structs(annotation)
+    if typing.get_origin(annotation) is tuple:
+        member, _ = typing.get_args(annotation)
+        return st.lists(_values(member), max_size=3).map(tuple)
     if isinstance(annotation, types.UnionType):
         return st.one_of([_values(member) for member in typing.get_args(annotation)])
     raise TypeError(f"no values known for {annotation!r}")

@@ -117,3 +117,51 @@ def test_keys_are_remembered_in_bounded_memory(account: Account) -> None:
         account.book_funding(funding(f"k{number}"))
     assert account.book_funding(funding("k0"))
     assert not account.book_funding(funding("k20099"))
+
+
+def found(account: Account, discrepancy_id: str = "d1") -> bool:
+    return account.discrepancy_found(
+        discrepancy_id,
+        kind="position_drift",
+        subject="BTC-USD",
+        trading_pair="BTC-USD",
+        ours="1",
+        theirs="2",
+        explanation="The venue holds more.",
+        evidence="{}",
+    )
+
+
+def test_a_discrepancy_is_recorded_once_until_it_is_repaired(account: Account, changes: list[Change]) -> None:
+    assert found(account)
+    assert not found(account)
+    account.discrepancy_repaired("d1", reason="the missing fill was booked", actor="reconciliation")
+    assert found(account), "the same difference again is news"
+    assert [change.event.topic for change in changes] == [
+        "account.discrepancy_found",
+        "account.discrepancy_repaired",
+        "account.discrepancy_found",
+    ]
+
+
+def test_a_waived_discrepancy_is_not_reported_again_also_after_a_restart(
+    account: Account, changes: list[Change]
+) -> None:
+    found(account)
+    account.discrepancy_waived("d1", reason="rounding", actor="reconciliation")
+    assert not found(account)
+    later = Account(venue="hyperliquid", address="0xaa", changes=[])
+    later.stamp = account.stamp
+    later.restore(
+        account.version, (), (), is_open=True, unsettled_discrepancies=account.unsettled_discrepancies
+    )
+    assert later.is_unsettled("d1")
+    assert not found(later)
+
+
+def test_a_fill_taken_back_can_be_booked_again_if_the_venue_tells_it(account: Account) -> None:
+    fill = a_fill("a", "1")
+    assert account.book_fill(fill)
+    account.correct_fill(fill, None, reason_code="phantom_fill", discrepancy_id="d1")
+    assert not account.has_fill("a")
+    assert account.book_fill(fill)

@@ -37,9 +37,11 @@ from domain.events import (
     OrderEvent,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -487,6 +489,45 @@ def test_an_order_begins_with_its_creation(events: list[LedgerEvent]) -> None:
         InFlightOrder.fold(events)
 
 
+def test_a_fill_that_never_happened_leaves_the_order_as_if_it_had_not_been_told() -> None:
+    without = Story().sent().then(OrderAcknowledged, exchange_order_id="1").filled("a", "1").order
+    phantom = a_fill("b", "0.5", price="120", fee="0.3")
+    story = Story().sent().then(OrderAcknowledged, exchange_order_id="1").filled("a", "1")
+    story.then(OrderFilled, fill=phantom)
+    story.then(OrderFillCorrected, was=phantom, reason_code="phantom_fill", discrepancy_id="d")
+    order = story.order
+    assert (order.filled_amount, order.cost, order.fees) == (
+        without.filled_amount,
+        without.cost,
+        without.fees,
+    )
+    assert order.fills == without.fills
+    assert order.state == without.state
+
+
+def test_a_corrected_fill_counts_with_its_new_numbers() -> None:
+    booked = a_fill("a", "1", price="100", fee="0.1")
+    told = a_fill("a", "2", price="101", fee="0.2")
+    story = Story().sent().then(OrderFilled, fill=booked)
+    story.then(OrderFillCorrected, was=booked, now=told, reason_code="quantity_mismatch", discrepancy_id="d")
+    order = story.order
+    assert (order.filled_amount, order.average_fill_price) == (Decimal(2), Decimal(101))
+    assert order.fees == {"USDC": Decimal("0.2")}
+
+
+def test_a_fill_nobody_booked_cannot_be_corrected() -> None:
+    with pytest.raises(VersionError, match="no fill 'b'"):
+        Story().sent().then(OrderFillCorrected, was=a_fill("b", "1"), reason_code="x", discrepancy_id="d")
+
+
+def test_a_reopened_order_lives_with_the_fills_it_has() -> None:
+    story = Story().sent().then(OrderAcknowledged, exchange_order_id="1").filled("a", "1")
+    story.then(OrderCancelled, reason_code="canceled")
+    story.then(OrderReopened, exchange_order_id="1", reason_code="listed_as_open", discrepancy_id="d")
+    assert story.order.state == "partially_filled"
+    assert not story.order.is_done
+
+
 def test_every_order_event_can_be_applied() -> None:
     story = (
         Story()
@@ -509,6 +550,8 @@ def test_every_order_event_can_be_applied() -> None:
         .then(OrderExpired, reason_code="x")
         .then(OrderCancelled, reason_code="x")
         .then(OrderFailed, reason_code="x")
+        .then(OrderReopened, reason_code="x", discrepancy_id="d")
+        .then(OrderFillCorrected, was=a_fill("a", "1"), reason_code="x", discrepancy_id="d")
     )
     assert {type(event) for event in story.events} == set(ORDER_EVENTS)
     folded = InFlightOrder.fold(decode_event(*packed) for packed in encode_events(story.events))

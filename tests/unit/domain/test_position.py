@@ -340,3 +340,32 @@ def test_the_ambient_decimal_context_has_no_influence() -> None:
         position = fold(fills)
     assert position == expected
     assert str(position.average_entry) == str(expected.average_entry)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    before=st.lists(st.tuples(st.integers(1, 200), st.integers(1, 9), st.booleans()), max_size=5),
+    after=st.lists(st.tuples(st.integers(1, 200), st.integers(1, 9), st.booleans()), max_size=5),
+    wrong=st.tuples(st.integers(1, 200), st.integers(1, 9), st.booleans()),
+)
+def test_an_execution_taken_back_leaves_amount_volume_fees_and_total_profit_as_without_it(
+    before: list[tuple[int, int, bool]], after: list[tuple[int, int, bool]], wrong: tuple[int, int, bool]
+) -> None:
+    def book(position: Position, trade: tuple[int, int, bool]) -> None:
+        price, amount, is_buy = trade
+        side = TradeType.BUY if is_buy else TradeType.SELL
+        position.apply_fill(Decimal(price), Decimal(amount), side, Decimal(amount), "USDC")
+
+    with_it, without = Position(trading_pair="BTC-USD"), Position(trading_pair="BTC-USD")
+    for trade in (*before, wrong, *after):
+        book(with_it, trade)
+    for trade in (*before, *after):
+        book(without, trade)
+    price, amount, is_buy = wrong
+    side = TradeType.BUY if is_buy else TradeType.SELL
+    with_it.undo_fill(Decimal(price), Decimal(amount), side, Decimal(amount), "USDC")
+    assert (with_it.amount, with_it.volume) == (without.amount, without.volume)
+    assert with_it.fees.of("USDC") == without.fees.of("USDC")
+    mark = Decimal(123)
+    totals = [each.realised_pnl + (each.unrealised_pnl(mark) or 0) for each in (with_it, without)]
+    assert abs(totals[0] - totals[1]) < Decimal("1e-30")

@@ -23,9 +23,11 @@ from domain.events import (
     OrderEvent,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -57,12 +59,14 @@ _UPDATES: dict[type[OrderEvent], dict[str, Any]] = {
     OrderAmendRefused: {"reason_code": "too_late"},
     OrderNotFound: {"count": 1},
     OrderObserved: {"why": "after_terminal"},
+    OrderReopened: {"reason_code": "listed_as_open", "discrepancy_id": "d"},
 }
 _OWN_TOPICS = {OrderCreated, OrderFilled, OrderCancelled, OrderFailed, OrderExpired}
+_UPDATES_OF_FILLS = {OrderFillCorrected}
 
 
 def test_every_order_event_has_a_topic() -> None:
-    assert set(_UPDATES) | _OWN_TOPICS == set(ORDER_EVENTS)
+    assert set(_UPDATES) | _OWN_TOPICS | _UPDATES_OF_FILLS == set(ORDER_EVENTS)
 
 
 def test_a_new_order_is_created() -> None:
@@ -72,6 +76,18 @@ def test_a_new_order_is_created() -> None:
 @pytest.mark.parametrize("kind", _UPDATES)
 def test_events_that_neither_fill_nor_end_an_order_are_updates(kind: type[OrderEvent]) -> None:
     assert _type(OrderUnderTest().then(kind, **_UPDATES[kind])) is EventType.UPDATE
+
+
+def test_a_fill_taken_back_is_an_update_with_the_amounts_as_they_are_without_it() -> None:
+    order = OrderUnderTest(amount="1.5")
+    event = order.fill("0.5").event
+    assert isinstance(event, OrderFilled)
+    taken_back = order.then(
+        OrderFillCorrected, was=event.fill, reason_code="phantom_fill", discrepancy_id="d"
+    )
+    assert _type(taken_back) is EventType.UPDATE
+    assert taken_back.view is not None
+    assert taken_back.view.filled_amount == 0
 
 
 def test_the_fill_that_completes_the_order_and_no_other_is_filled() -> None:
