@@ -25,6 +25,7 @@ from projections.event_source import (
     EventSource,
     EventSubscription,
     OnUnreadable,
+    PastEventSource,
     PositionedEvent,
     UnreadableEvent,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "OrderRow",
     "OtherLedgerError",
     "ParkedRow",
+    "PastEventSource",
     "PnlRow",
     "PositionChange",
     "PositionNotInViewsError",

@@ -14,7 +14,8 @@ from typing import Any
 
 from domain.in_flight_order import InFlightOrder
 from projections.errors import TimeBeforeLedgerError, ViewsUnavailableError
-from projections.event_source import EventSource, PositionedEvent, UnreadableEvent
+from projections.event_source import PastEventSource, PositionedEvent, UnreadableEvent
+from projections.filters import Condition
 from projections.order_fold import order_row
 from projections.position_fold import PositionFold, moved_market
 from projections.rows import OrderRow, PositionRow, typed_row
@@ -37,7 +38,7 @@ class Past:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, source: EventSource, position: int, views_position: int
+        self, connection: sqlite3.Connection, source: PastEventSource, position: int, views_position: int
     ) -> None:
         self._connection = connection
         self._source = source
@@ -45,41 +46,35 @@ class Past:
         self._views_position = views_position
         self._folded: dict[int, OrderRow] = {}
 
-    @cached_property
-    def in_flight(self) -> list[OrderKey]:
-        """Every order that had an event by then and another one since, oldest first."""
+    def in_flight(self, conditions: Sequence[Condition] = ()) -> list[OrderKey]:
+        """The orders that had an event by then and another one since, newest first; of these, those that meet
+        conditions which last (`projections.filters.lasting_order_conditions`)."""
         nodes = list(nodes_around(self.position, self._views_position))
+        terms = [
+            # This term and the index's name: there are no statistics by which SQLite would choose it.
+            ("span_node <> 0", []),
+            (f"span_node IN ({', '.join('?' * len(nodes))})", nodes),
+            ("created_position <= ? AND last_position > ?", [self.position, self.position]),
+            *conditions,
+        ]
         return self._connection.execute(
-            f"SELECT created_position, client_order_id FROM orders WHERE span_node <> 0 "
-            f"AND span_node IN ({', '.join('?' * len(nodes))}) AND created_position <= ? "
-            f"AND last_position > ? ORDER BY created_position",
-            (*nodes, self.position, self.position),
+            "SELECT created_position, client_order_id FROM orders INDEXED BY orders_by_span "
+            f"WHERE {' AND '.join(term for term, _ in terms)} ORDER BY created_position DESC",
+            [value for _, values in terms for value in values],
         ).fetchall()
 
-    def orders(self, keys: Sequence[OrderKey]) -> list[OrderRow]:
-        """Some of those `in_flight`, as they were then."""
-        missing = [key for key in keys if key[0] not in self._folded]
-        for start in range(0, len(missing), _ORDERS_PER_LOOK):
-            part = missing[start : start + _ORDERS_PER_LOOK]
-            reached = self._reached([client_order_id for _, client_order_id in part])
+    def orders(self, keys: Sequence[OrderKey]) -> Iterator[OrderRow]:
+        """Some of those `in_flight`, as they were then, in the same order. Folded as they are taken."""
+        for start in range(0, len(keys), _ORDERS_PER_LOOK):
+            part = keys[start : start + _ORDERS_PER_LOOK]
+            missing = [client_order_id for created, client_order_id in part if created not in self._folded]
+            events = self._source.events_until(missing, self.position) if missing else {}
             for created_position, client_order_id in part:
-                version, last_position = reached[client_order_id]
-                order = InFlightOrder.fold(self._source.events_of(client_order_id, version + 1))
-                row = order_row(order, created_position, last_position)
-                self._folded[created_position] = typed_row(
-                    OrderRow, dict(zip(ORDERS.columns, row, strict=True))
-                )
-        return [self._folded[created_position] for created_position, _ in keys]
-
-    def _reached(self, client_order_ids: list[str]) -> dict[str, tuple[int, int]]:
-        """The version each order had reached, and the position of that event."""
-        rows = self._connection.execute(
-            f"SELECT client_order_id, max(version), max(position) FROM order_timeline "
-            f"WHERE client_order_id IN ({', '.join('?' * len(client_order_ids))}) AND position <= ? "
-            f"GROUP BY client_order_id",
-            (*client_order_ids, self.position),
-        )
-        return {client_order_id: (version, position) for client_order_id, version, position in rows}
+                row = self._folded.get(created_position)
+                if row is None:
+                    row = _folded(created_position, events[client_order_id])
+                    self._folded[created_position] = row
+                yield row
 
     @cached_property
     def positions(self) -> list[PositionRow]:
@@ -144,6 +139,12 @@ class Past:
             subscription.close()
 
 
+def _folded(created_position: int, events: Sequence[PositionedEvent]) -> OrderRow:
+    order = InFlightOrder.fold([event for _, event in events])
+    row = order_row(order, created_position, events[-1][0])
+    return typed_row(OrderRow, dict(zip(ORDERS.columns, row, strict=True)))
+
+
 def position_at(connection: sqlite3.Connection, time_ns: int, views_position: int) -> int:
     """The last position before the first event that was recorded after a time (nanoseconds UTC).
 
@@ -164,7 +165,7 @@ def position_at(connection: sqlite3.Connection, time_ns: int, views_position: in
             "WHERE position BETWEEN ?1 AND ?2 AND recorded_at_ns > ?3)",
             bounds,
         ).fetchone()
-        position = later - 1
+        position = min(later - 1, views_position)
     if position < 1:
         raise TimeBeforeLedgerError(time_ns, recorded_at(connection, 1))
     return position

@@ -6,7 +6,7 @@ from typing import Unpack
 
 import msgspec
 
-from projections.event_source import EventSource
+from projections.event_source import PastEventSource
 from projections.filters import Filter
 from projections.queries import Views
 from projections.rows import FillRow, FundingRow, OrderRow, PositionRow
@@ -40,7 +40,7 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differences(
-    views: Views, source: EventSource, from_position: int, to_position: int, **wanted: Unpack[Filter]
+    views: Views, source: PastEventSource, from_position: int, to_position: int, **wanted: Unpack[Filter]
 ) -> Differences:
     """What changed between two positions, in the order of the later one. The filters are those of the rows
     after the change. Raises as `Views.at`, and `ValueError` when the points are the wrong way round."""

@@ -139,8 +139,11 @@ class TimeBeforeLedgerError(ViewsError, LookupError):
 class OrderNotInViewsError(ViewsError, LookupError):
     """No order has this client id, exchange id, or prefix of either."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__(f"No order has the client id or exchange id {key!r}, or one that begins with it.")
+    def __init__(self, key: str, as_of: int | None = None) -> None:
+        then = "" if as_of is None else f" It may be younger than position {as_of}."
+        super().__init__(
+            f"No order has the client id or exchange id {key!r}, or one that begins with it.{then}"
+        )
         self.key = key
 
 
@@ -148,8 +151,8 @@ class AmbiguousOrderError(ViewsError, LookupError):
     """More than one order fits. `candidates` are client order ids; `more` says that the list was cut."""
 
     def __init__(self, key: str, candidates: tuple[str, ...], more: bool) -> None:
-        listed = ", ".join(candidates) + (", …" if more else "")
-        super().__init__(f"{key!r} fits more than one order: {listed}. Give more of the id.")
+        listed = "".join(f"\n  {candidate}" for candidate in candidates) + ("\n  …" if more else "")
+        super().__init__(f"{key!r} fits more than one order; give more of the id:{listed}")
         self.key = key
         self.candidates = candidates
         self.more = more

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from domain.events import LedgerEvent
 
-__all__ = ["EventSource", "EventSubscription", "OnUnreadable", "PositionedEvent", "UnreadableEvent"]
+__all__ = [
+    "EventSource",
+    "EventSubscription",
+    "OnUnreadable",
+    "PastEventSource",
+    "PositionedEvent",
+    "UnreadableEvent",
+]
 
 PositionedEvent: TypeAlias = tuple[int, LedgerEvent]
 """A position of the log and the event that stands there."""
@@ -61,3 +68,12 @@ class EventSource(Protocol):
     ) -> EventSubscription:
         """Follow the log from a position, at most `batch_size` events at a time. An event that cannot be
         decoded goes to `on_unreadable`, before the batch is returned that would have held it."""
+
+
+class PastEventSource(EventSource, Protocol):
+    """A ledger that can also be asked what it held earlier."""
+
+    def events_until(
+        self, originator_ids: Sequence[str], position: int
+    ) -> Mapping[str, Sequence[PositionedEvent]]:
+        """Of each of these aggregates, the committed events up to and with a position, first to last."""

@@ -13,6 +13,7 @@ __all__ = [
     "Filter",
     "fill_conditions",
     "funding_conditions",
+    "lasting_order_conditions",
     "order_conditions",
     "order_matches",
     "position_matches",
@@ -45,25 +46,22 @@ class Filter(TypedDict, total=False):
 
 
 def order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
+    return lasting_order_conditions(**wanted) + _states(wanted) + _after("last_position", wanted)
+
+
+def lasting_order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
+    """Those about what never changes in the life of an order: they hold of its past as of today."""
     conditions = _market(wanted)
     if (tag := wanted.get("tag")) is not None:
         # The second term lets SQLite use the index, which leaves out the orders without a tag.
         conditions.append(("tag = ? AND tag <> ''" if tag else "tag = ?", [tag]))
-    return conditions + _states(wanted) + _time("created_at_ns", wanted) + _after("last_position", wanted)
+    return conditions + _time("created_at_ns", wanted)
 
 
 def order_matches(order: OrderRow, **wanted: Unpack[Filter]) -> bool:
-    """Whether a row fits that SQL cannot see, because it is of the past."""
+    """Whether a row fits that SQL cannot see, because it is of the past: the conditions that do not last."""
     states = frozenset(wanted.get("states", ()))
-    return (
-        _is(order.venue, wanted.get("venue"))
-        and _is(order.account, wanted.get("account"))
-        and _is(order.trading_pair, wanted.get("trading_pair"))
-        and _is(order.tag, wanted.get("tag"))
-        and (not states or order.state in states)
-        and _within(order.created_at_ns, wanted)
-        and order.last_position > (wanted.get("after_position") or 0)
-    )
+    return (not states or order.state in states) and order.last_position > (wanted.get("after_position") or 0)
 
 
 def position_matches(position: PositionRow, **wanted: Unpack[Filter]) -> bool:

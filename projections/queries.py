@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
-from projections.as_of import OrderKey, Past, position_at, recorded_at
+from projections.as_of import Past, position_at, recorded_at
 from projections.errors import (
     AmbiguousOrderError,
     OrderNotInViewsError,
     OtherLedgerError,
     PositionNotInViewsError,
 )
-from projections.event_source import EventSource
+from projections.event_source import PastEventSource
 from projections.filters import (
     Condition,
     Filter,
     fill_conditions,
     funding_conditions,
+    lasting_order_conditions,
     order_conditions,
     order_matches,
     position_matches,
@@ -41,8 +43,8 @@ from projections.rows import (
     PositionRow,
     Row,
     TimelineRow,
-    columns_of,
-    typed_row,
+    json_columns,
+    row_decoder,
 )
 from projections.views_file import connect_for_reading, read_progress, translated
 
@@ -96,7 +98,7 @@ class Views:
                 self._connection.execute("COMMIT")
 
     @contextmanager
-    def at(self, position: int, source: EventSource) -> Iterator[Views]:
+    def at(self, position: int, source: PastEventSource) -> Iterator[Views]:
         """The views as they stood at a position of the log, for the length of the block: every answer is what
         views of the events up to there would give. `source` is the ledger they were made from.
 
@@ -105,12 +107,14 @@ class Views:
         """
         with self.frozen():
             end = self.position
+            with translated(self.path):
+                last = read_progress(self._connection).position
             if self.ledger_id != source.ledger_id:
                 raise OtherLedgerError(self.path, self.ledger_id, source.ledger_id)
             if not 1 <= position <= end:
                 raise PositionNotInViewsError(position, end)
             then = copy(self)
-            then._past = Past(self._connection, source, position, end)
+            then._past = Past(self._connection, source, position, last)
             yield then
 
     @property
@@ -147,7 +151,7 @@ class Views:
 
     def open_orders(self, *, limit: int | None = None, **wanted: Unpack[Filter]) -> list[OrderRow]:
         """Orders that are not done, oldest first: also those whose outcome is unknown."""
-        return self._orders([("done = 0", [])], limit, wanted, only_open=True)
+        return self._orders([], limit, wanted, only_open=True)
 
     def fills(
         self, *, client_order_id: str | None = None, limit: int | None = None, **wanted: Unpack[Filter]
@@ -179,8 +183,8 @@ class Views:
         if self._past is None:
             return []
         with translated(self.path):
-            orders = self._past.orders(self._past.in_flight)
-        return [order for order in orders if order_matches(order, **wanted)]
+            orders = list(self._past.orders(self._past.in_flight(lasting_order_conditions(**wanted))))
+        return [order for order in reversed(orders) if order_matches(order, **wanted)]
 
     def acknowledgement_times_ns(self) -> dict[str, int]:
         """By client order id, how long it took from when the first request was about to leave until the venue
@@ -197,7 +201,7 @@ class Views:
 
     def order(self, client_order_id: str) -> OrderRow | None:
         """One order by its client id; None when there is none."""
-        rows = self._orders([("client_order_id = ?", [client_order_id])], None, {}, client_order_id)
+        rows = self._orders([("client_order_id = ?", [client_order_id])], None, {})
         return rows[0] if rows else None
 
     def timeline(self, client_order_id: str, **wanted: Unpack[Filter]) -> list[TimelineRow]:
@@ -230,7 +234,7 @@ class Views:
         if not found and key:
             found = self._ids_where("BETWEEN ? AND ?", [key, key + _LAST_CHARACTER])
         if not found:
-            raise OrderNotInViewsError(key)
+            raise OrderNotInViewsError(key, None if self._past is None else self._past.position)
         if len(found) > 1:
             raise AmbiguousOrderError(key, tuple(found[:_CANDIDATES]), more=len(found) > _CANDIDATES)
         return found[0]
@@ -259,45 +263,33 @@ class Views:
         return [*conditions, ("position <= ?", [self._past.position])]
 
     def _orders(
-        self,
-        conditions: list[Condition],
-        limit: int | None,
-        wanted: Filter,
-        client_order_id: str | None = None,
-        *,
-        only_open: bool = False,
+        self, lasting: list[Condition], limit: int | None, wanted: Filter, *, only_open: bool = False
     ) -> list[OrderRow]:
-        conditions = [*conditions, *order_conditions(**wanted)]
+        conditions = [*lasting, *order_conditions(**wanted)]
+        if only_open:
+            conditions.append(("done = 0", []))
         if self._past is None:
             return self._select(OrderRow, conditions, "created_position", limit)
         now = self._past.position
         conditions.append(("created_position <= ? AND last_position <= ?", [now, now]))
-        rows = self._select(OrderRow, conditions, "created_position", limit)
+        settled = self._select(OrderRow, conditions, "created_position", limit)
         with translated(self.path):
-            keys = self._past.in_flight
-            if client_order_id is not None:
-                keys = [key for key in keys if key[1] == client_order_id]
-            changed = [
+            keys = self._past.in_flight([*lasting, *lasting_order_conditions(**wanted)])
+            if limit is not None and len(settled) >= limit:
+                # An older one would not be among the newest.
+                keys = [key for key in keys if key[0] > settled[-limit].created_position]
+            moving = (
                 order
-                for order in self._newest_in_flight(keys, rows, limit)
+                for order in self._past.orders(keys)
                 if order_matches(order, **wanted) and not (only_open and order.done)
-            ]
-        rows = sorted(rows + changed, key=lambda order: order.created_position)
+            )
+            rows = sorted([*settled, *islice(moving, limit)], key=lambda order: order.created_position)
         return rows if limit is None else rows[-limit:]
-
-    def _newest_in_flight(
-        self, keys: list[OrderKey], rows: list[OrderRow], limit: int | None
-    ) -> list[OrderRow]:
-        """Those that can be among the newest `limit`, beside the rows that were found already."""
-        assert self._past is not None, "of now, there is nothing to fold"
-        if limit is not None and len(rows) >= limit:
-            keys = [key for key in keys if key[0] > rows[-limit].created_position]
-        return self._past.orders(keys)
 
     def _select(
         self, kind: type[Row], conditions: Sequence[Condition], order_by: str, limit: int | None
     ) -> list[Row]:
-        statement = f"SELECT {columns_of(kind)} FROM {TABLE_OF[kind].name}"
+        statement = f"SELECT {json_columns(kind)} FROM {TABLE_OF[kind].name}"
         if conditions:
             statement += f" WHERE {' AND '.join(condition for condition, _ in conditions)}"
         parameters: list[object] = [value for _, values in conditions for value in values]
@@ -310,5 +302,5 @@ class Views:
             rows = self._connection.execute(statement, parameters).fetchall()
         if limit is not None:
             rows.reverse()
-        names = kind.__struct_fields__
-        return [typed_row(kind, dict(zip(names, row, strict=True))) for row in rows]
+        decode = row_decoder(kind)
+        return [decode(row) for (row,) in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -28,7 +29,8 @@ __all__ = [
     "PositionRow",
     "Row",
     "TimelineRow",
-    "columns_of",
+    "json_columns",
+    "row_decoder",
     "typed_row",
 ]
 
@@ -204,9 +206,20 @@ TABLE_OF: dict[type[msgspec.Struct], Table] = {
 """Where the rows of a kind stand. A table may have columns that are of no interest to who asks."""
 
 
-def columns_of(kind: type[Row]) -> str:
-    """The columns of a kind of row, as a SELECT lists them."""
-    return ", ".join(kind.__struct_fields__)
+def json_columns(kind: type[Row]) -> str:
+    """The columns of a kind of row, as a SELECT gives them in one JSON object, for `row_decoder`.
+
+    SQLite writes it and msgspec reads it in half the time that a row takes which is handed over value by
+    value.
+    """
+    members = (f"'{name}', {f'json({name})' if name == 'fees' else name}" for name in kind.__struct_fields__)
+    return f"json_object({', '.join(members)})"
+
+
+def row_decoder(kind: type[Row]) -> Callable[[str], Row]:
+    """What makes a row of its `json_columns`."""
+    # Not strict: SQLite's flags are 0 and 1.
+    return msgspec.json.Decoder(kind, strict=False).decode
 
 
 def typed_row(kind: type[Row], named: dict[str, Any]) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
@@ -10,13 +10,13 @@ from adapters.storage.ledger import OrderLedger
 from adapters.storage.sqlite import SQLiteLedgerRecorder
 from adapters.storage.subscription import LedgerSubscription
 from domain.events import LedgerEvent
-from projections import OnUnreadable
+from projections import OnUnreadable, PositionedEvent
 
 __all__ = ["LedgerEventSource"]
 
 
 class LedgerEventSource:
-    """`projections.EventSource` over a ledger in an SQLite file, opened for writing or for reading."""
+    """`projections.PastEventSource` over a ledger in an SQLite file, opened for writing or for reading."""
 
     def __init__(self, ledger: OrderLedger) -> None:
         recorder = ledger.recorder
@@ -46,6 +46,26 @@ class LedgerEventSource:
         """The committed events of one aggregate below a version, first to last."""
         stored = self._recorder.select_events(originator_id, lte=before_version - 1)
         return [cast("LedgerEvent", self._ledger.mapper.to_domain_event(event)) for event in stored]
+
+    def events_until(
+        self, originator_ids: Sequence[str], position: int
+    ) -> Mapping[str, Sequence[PositionedEvent]]:
+        """Of each of these aggregates, the committed events up to and with a position, first to last."""
+        found: dict[str, list[PositionedEvent]] = {originator_id: [] for originator_id in originator_ids}
+        with self._recorder.file.reading() as connection:
+            rows = connection.execute(
+                "SELECT position, originator_id, originator_version, topic, state FROM stored_events "
+                f"WHERE originator_id IN ({', '.join('?' * len(originator_ids))}) AND position <= ? "
+                "ORDER BY originator_id, originator_version",
+                (*originator_ids, position),
+            ).fetchall()
+        for at in self._ledger.mapper.to_events(rows, None):
+            found[at[1].originator_id].append(at)
+        return found
+
+    def history_of(self, originator_id: str, *, on_unreadable: OnUnreadable) -> Sequence[PositionedEvent]:
+        """Every readable event of one aggregate with its position, first to last."""
+        return self._ledger.history_of(originator_id, on_unreadable=on_unreadable)
 
     def subscribe(
         self, after_position: int, *, batch_size: int, on_unreadable: OnUnreadable

@@ -47,7 +47,7 @@ OnLost = Callable[[Any], None]
 
 
 class SalvagedLedger:
-    """A damaged ledger as its read models can still see it (`projections.EventSource`)."""
+    """A damaged ledger as its read models can still see it (`projections.PastEventSource`)."""
 
     def __init__(self, file: LedgerFile, mapper: MessagePackMapper) -> None:
         """Raises `DamagedLedgerError` when not even its end can be found."""
@@ -69,18 +69,31 @@ class SalvagedLedger:
             if event.originator_version < before_version
         ]
 
+    def events_until(
+        self, originator_ids: Sequence[str], position: int
+    ) -> dict[str, list[tuple[int, LedgerEvent]]]:
+        """Of each of these orders or accounts, the intact events up to and with a position."""
+        return self._select(set(originator_ids), _let_be, position)
+
     def history_of(self, originator_id: str, *, on_unreadable: OnLost) -> list[tuple[int, LedgerEvent]]:
-        """The intact events of one order or account with their positions. Reads the whole ledger: the index
-        may be what is damaged."""
-        found: list[tuple[int, LedgerEvent]] = []
+        """The intact events of one order or account with their positions."""
+        return self._select({originator_id}, on_unreadable, self.max_position)[originator_id]
+
+    def _select(
+        self, originator_ids: set[str], on_unreadable: OnLost, position: int
+    ) -> dict[str, list[tuple[int, LedgerEvent]]]:
+        """Reads all of the ledger up to there: the index may be what is damaged."""
+        found: dict[str, list[tuple[int, LedgerEvent]]] = {each: [] for each in originator_ids}
 
         def concerns(lost: Any) -> None:
-            if lost.originator_id == originator_id:
+            if lost.originator_id in found:
                 on_unreadable(lost)
 
         with self.subscribe(0, batch_size=_BATCH, on_unreadable=concerns) as events:
-            while events.position < self.max_position:
-                found += [each for each in events.next_batch() if each[1].originator_id == originator_id]
+            while events.position < position:
+                for at, event in events.next_batch():
+                    if event.originator_id in found and at <= position:
+                        found[event.originator_id].append((at, event))
         return found
 
     def subscribe(

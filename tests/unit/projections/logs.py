@@ -179,6 +179,13 @@ class MemoryLog:
             if event.originator_id == originator_id and event.originator_version < before_version
         ]
 
+    def events_until(self, originator_ids: Sequence[str], position: int) -> dict[str, list[PositionedEvent]]:
+        found: dict[str, list[PositionedEvent]] = {originator_id: [] for originator_id in originator_ids}
+        for at, event in enumerate(self._events[:position], 1):
+            if event.originator_id in found:
+                found[event.originator_id].append((at, event))
+        return found
+
     def subscribe(
         self, after_position: int, *, batch_size: int, on_unreadable: OnUnreadable
     ) -> MemorySubscription:

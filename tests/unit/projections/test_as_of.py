@@ -216,6 +216,21 @@ def test_the_present_is_untouched_by_looking_at_the_past(views_of: OpenViews) ->
     assert [order.state for order in views.orders()] == [OrderState.CANCELLED]
 
 
+def test_the_past_of_the_past_is_the_past(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    builder.open_order("long lived", "77")
+    for number in range(40):
+        builder.created(f"other-{number}")
+    builder.add(OrderCancelled, "long lived", reason_code="requested")
+    log = MemoryLog(builder.events)
+    with views_of(builder.events).at(9, log) as past:
+        with past.at(4, log) as earlier:
+            assert [order.client_order_id for order in earlier.open_orders()] == ["long lived", "other-0"]
+        assert past.position_at(START_NS + 39 * _MS) == 9
+        with pytest.raises(PositionNotInViewsError), past.at(10, log):
+            raise AssertionError("answered from what had not happened yet")
+
+
 def test_the_newest_orders_of_then_hold_what_changed_between_those_that_did_not(views_of: OpenViews) -> None:
     builder = LogBuilder()
     for order_id in ("settled", "moved", "also settled"):
