@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
-from adapters.cli.config import DEFAULT_CONFIG_FILE
-from adapters.cli.config_reading import ConfigError, configured_ledger_path, load_config
+from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
 from adapters.cli.current_views import current_books
-from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.moments import Moment, moment, point_in_time, utc_ns
 from adapters.cli.salvaging import add_salvage_option, salvaged_books
+from adapters.storage.salvaging import SalvagedLedger
 from domain.enums import OrderState
-from projections import (
-    EventSource,
-    Filter,
-    PositionNotInViewsError,
-    TimeBeforeLedgerError,
-    Views,
-    views_path_for,
-)
+from projections import Filter, PositionNotInViewsError, Views
 
 __all__ = [
     "Asked",
-    "DefaultLedger",
+    "Source",
     "add_at_option",
+    "add_books_options",
     "add_filter_options",
-    "add_ledger_options",
     "asked",
     "books",
     "is_narrowed",
@@ -42,26 +34,23 @@ __all__ = [
     "wanted",
 ]
 
-DefaultLedger = Callable[[argparse.Namespace], Path]
+Source: TypeAlias = LedgerEventSource | SalvagedLedger
+"""The ledger that views were made from: the whole of it, or what is intact."""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Views to ask, of now or of the moment that was asked for, and the position they answer from."""
+    """Views to ask, of now or of the moment that was asked for, the position they answer from, and the
+    ledger."""
 
     views: Views
     position: int
+    source: Source
 
 
-def add_ledger_options(parser: argparse.ArgumentParser, default_ledger: DefaultLedger | None = None) -> None:
-    """`--ledger`, `--config` and `--salvage`. `default_ledger` says which ledger is read without them."""
-    parser.add_argument(
-        "--ledger", metavar="FILE", type=Path, help="the ledger (default: the config's, else ./ledger.db)"
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"the config (default: {DEFAULT_CONFIG_FILE}, if there is one)"
-    )
+def add_books_options(parser: argparse.ArgumentParser) -> None:
+    """`--ledger`, `--config` and `--salvage`."""
+    add_ledger_options(parser)
     add_salvage_option(parser)
-    parser.set_defaults(default_ledger=default_ledger or _configured_ledger)
 
 
 def add_at_option(parser: argparse.ArgumentParser) -> None:
@@ -133,53 +122,42 @@ def is_narrowed(options: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def books(options: argparse.Namespace) -> Iterator[tuple[Views, EventSource]]:
+def books(options: argparse.Namespace) -> Iterator[tuple[Views, Source]]:
     """The current views of the ledger that is meant, and the ledger; with `--salvage`, of what is intact."""
-    ledger: Path = options.ledger or options.default_ledger(options)
+    chosen = chosen_ledger(options)
     if options.salvage:
-        with salvaged_books(ledger) as salvaged:
+        with salvaged_books(chosen.ledger) as salvaged:
             yield salvaged
-        return
-    path = views_path_for(ledger)
-    if options.ledger is None:
-        try:
-            configured = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ)
-            path = Path(configured.ledger.effective_views_path)
-        except ConfigError:
-            # Reading works while a config is being edited; the ledger's path was found all the same.
-            pass
-    with current_books(ledger, path) as opened:
-        yield opened
+    else:
+        with current_books(chosen.ledger, chosen.views) as current:
+            yield current
 
 
 @contextmanager
 def asked(options: argparse.Namespace) -> Iterator[Asked]:
     """The views as of `--at`, or of now; what is asked inside is all from the same moment.
 
-    Says on standard error which position a time means. Raises `CommandError` (NOT_FOUND) for a moment of
-    which the ledger knows nothing.
+    Says on standard error which position a time means. Raises `PositionNotInViewsError` or
+    `TimeBeforeLedgerError` for a moment of which the ledger knows nothing.
     """
     say_assumed_zones(options)
     with books(options) as (views, source), views.frozen():
         if options.at is None:
-            yield Asked(views, views.position)
+            yield Asked(views, views.position, source)
             return
         position = position_of(options.at, views)
         recorded = views.recorded_at(position)
         when = f", recorded {utc_ns(recorded)}" if recorded is not None else ""
         print(f"as of position {position}{when}", file=sys.stderr)
         with views.at(position, source) as then:
-            yield Asked(then, position)
+            yield Asked(then, position, source)
 
 
 def position_of(at: Moment, views: Views) -> int:
-    """The position that a moment means. Raises `CommandError` (NOT_FOUND) when there is none."""
-    try:
-        position = views.position_at(at.time_ns) if at.time_ns is not None else at.position or 0
-        if not 1 <= position <= views.position:
-            raise PositionNotInViewsError(position, views.position)
-    except (PositionNotInViewsError, TimeBeforeLedgerError) as error:
-        raise CommandError(str(error), ExitCode.NOT_FOUND) from None
+    """The position that a moment means. Raises `PositionNotInViewsError` and `TimeBeforeLedgerError`."""
+    position = views.position_at(at.time_ns) if at.time_ns is not None else at.position or 0
+    if not 1 <= position <= views.position:
+        raise PositionNotInViewsError(position, views.position)
     return position
 
 
@@ -209,7 +187,3 @@ def _state(text: str) -> OrderState:
 def _account(text: str) -> str:
     """Addresses are kept in lower case, and shown elsewhere with a checksum in the case of their letters."""
     return text.lower() if text[:2] in ("0x", "0X") else text
-
-
-def _configured_ledger(options: argparse.Namespace) -> Path:
-    return configured_ledger_path(options.config, os.environ)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger, refusals_of_files
+from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.progress_line import ProgressLine
 from adapters.storage.backing_up import BackupExistsError, back_up
@@ -37,7 +37,6 @@ def register(subparsers: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     output: Path = options.output
     with (
-        refusals_of_files(),
         LedgerFile.open_for_reading(chosen_ledger(options).ledger) as file,
         ProgressLine("copying", "pages") as copying,
         ProgressLine("verifying the copy") as verifying,

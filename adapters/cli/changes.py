@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from adapters.cli.asking import (
-    DefaultLedger,
+    add_books_options,
     add_filter_options,
-    add_ledger_options,
     books,
     position_of,
     say_assumed_zones,
@@ -27,8 +26,8 @@ from projections import Differences, OrderChange, PositionChange, differences
 __all__ = ["register"]
 
 
-def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
-    """Add the command to `orderledger`; `default_ledger` as for the other reading commands."""
+def register(subparsers: Any) -> None:
+    """Add the command."""
     help_line = "what changed between two points"
     parser = subparsers.add_parser(
         "diff",
@@ -49,7 +48,7 @@ def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> No
     parser.add_argument(
         "--to", dest="end", metavar="POSITION|TIME", type=moment, help="changes up to this one (default: now)"
     )
-    add_ledger_options(parser, default_ledger)
+    add_books_options(parser)
     add_filter_options(parser, tag=True)
     parser.set_defaults(run=_diff)
 

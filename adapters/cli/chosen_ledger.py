@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from adapters.cli.config import DEFAULT_CONFIG_FILE
 from adapters.cli.config_reading import ConfigError, configured_ledger_path, load_config
-from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.storage.errors import LedgerError, LedgerNotFoundError
 from projections import views_path_for
-from projections.errors import ViewsError
 
-__all__ = ["ChosenLedger", "add_ledger_options", "chosen_ledger", "refusals_of_files"]
+__all__ = ["ChosenLedger", "add_ledger_options", "chosen_ledger"]
 
 
 class ChosenLedger(NamedTuple):
@@ -50,17 +45,3 @@ def chosen_ledger(options: argparse.Namespace) -> ChosenLedger:
         # Reading works while a config is being edited; the ledger's path was found all the same.
         return ChosenLedger(ledger, views_path_for(ledger))
     return ChosenLedger(ledger, Path(configured.ledger.effective_views_path))
-
-
-@contextmanager
-def refusals_of_files() -> Iterator[None]:
-    """Turn what ledger and views raise into the end of the command: NOT_FOUND without a ledger, else
-    LEDGER_DAMAGED."""
-    try:
-        yield
-    except LedgerNotFoundError as error:
-        raise CommandError(
-            f"There is no ledger to read: {error}. --ledger FILE names another.", ExitCode.NOT_FOUND
-        ) from None
-    except (LedgerError, ViewsError) as error:
-        raise CommandError(str(error), ExitCode.LEDGER_DAMAGED) from None

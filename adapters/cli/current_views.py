@@ -10,59 +10,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.exit_codes import CommandError
 from adapters.cli.ledger_source import LedgerEventSource
+from adapters.cli.progress_line import ProgressLine
 from adapters.cli.text_table import printable
-from adapters.storage.errors import LedgerError, LedgerNotFoundError
 from adapters.storage.ledger import OrderLedger
 from projections import (
     EventSource,
     OtherLedgerError,
     Views,
     ViewsBusyError,
-    ViewsError,
     ViewsMissingError,
     are_current,
     catch_up,
 )
 
-__all__ = ["current_books", "current_views"]
+__all__ = ["current_books"]
 
 _KEEPER_WAIT_S = 2.0
 _LOOK_S = 0.005
-_SAY_AFTER_S = 1.0
 
 
 @contextmanager
-def current_views(ledger_path: Path, views_path: Path) -> Iterator[Views]:
-    """The views as far as the ledger stands now, open for questions. As `current_books`."""
-    with current_books(ledger_path, views_path) as (views, _):
-        yield views
-
-
-@contextmanager
-def current_books(ledger_path: Path, views_path: Path) -> Iterator[tuple[Views, EventSource]]:
+def current_books(ledger_path: Path, views_path: Path) -> Iterator[tuple[Views, LedgerEventSource]]:
     """The views as far as the ledger stands now, open for questions, and the ledger they were made from.
 
     A live process that keeps them is waited for; else they are brought up to date here. Where the directory
-    cannot be written they are built in a temporary one. Raises `CommandError`: NOT_FOUND without a ledger,
-    LEDGER_DAMAGED when ledger or views cannot be read.
+    cannot be written they are built in a temporary one.
     """
-    try:
-        with OrderLedger.open(ledger_path, writer=False, create=False) as ledger:
-            source = LedgerEventSource(ledger)
-            target = source.max_position
-            with _brought_up_to_date(source, views_path, target) as path, Views(path) as views:
-                _say_what_is_missing(views, target)
-                yield views, source
-    except LedgerNotFoundError as error:
-        raise CommandError(
-            f"There is no ledger to read: {error}. `orderledger run` and `orderledger demo` make one; "
-            "--ledger FILE names another.",
-            ExitCode.NOT_FOUND,
-        ) from None
-    except (LedgerError, ViewsError) as error:
-        raise CommandError(str(error), ExitCode.LEDGER_DAMAGED) from None
+    with OrderLedger.open(ledger_path, writer=False, create=False) as ledger:
+        source = LedgerEventSource(ledger)
+        target = source.max_position
+        with _brought_up_to_date(source, views_path, target) as path, Views(path) as views:
+            _say_what_is_missing(views, target)
+            yield views, source
 
 
 @contextmanager
@@ -83,11 +64,8 @@ def _brought_up_to_date(source: EventSource, views: Path, target: int) -> Iterat
 
 
 def _catch_up(source: EventSource, views: Path) -> None:
-    progress = _ProgressLine()
-    try:
+    with ProgressLine("building the views") as progress:
         catch_up(source, views, progress)
-    finally:
-        progress.clear()
 
 
 def _wait_for_keeper(source: EventSource, views: Path, target: int, busy: ViewsBusyError) -> None:
@@ -126,23 +104,3 @@ def _say_what_is_missing(views: Views, target: int) -> None:
             f"{first.position} ({first.view}, {first.aggregate}): {first.reason}"
         )
         print(printable(text), file=sys.stderr)
-
-
-class _ProgressLine:
-    """One line on a terminal's standard error, once building the views takes long enough to notice."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._shown = False
-
-    def __call__(self, position: int, target: int) -> None:
-        if sys.stderr.isatty() and time.monotonic() - self._began > _SAY_AFTER_S:
-            self._shown = True
-            percent = 100 * position // target if target else 100
-            sys.stderr.write(f"\rbuilding the views: {position:,} of {target:,} events ({percent} %)")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()

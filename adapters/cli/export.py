@@ -15,10 +15,9 @@ from typing import Any
 import msgspec
 
 from adapters.cli.asking import (
-    DefaultLedger,
     add_at_option,
+    add_books_options,
     add_filter_options,
-    add_ledger_options,
     asked,
     wanted,
 )
@@ -40,8 +39,8 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
-    """Add the command to `orderledger`; `default_ledger` as for the other reading commands."""
+def register(subparsers: Any) -> None:
+    """Add the command."""
     help_line = "orders, fills, funding or profit as a file"
     parser = subparsers.add_parser(
         "export",
@@ -57,7 +56,7 @@ def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> No
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="where to write (default: standard output)"
     )
-    add_ledger_options(parser, default_ledger)
+    add_books_options(parser)
     add_at_option(parser)
     add_filter_options(parser, state=True, tag=True, time_of="created, executed or paid")
     add_mark_option(parser)

@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from adapters.cli.exit_codes import CommandError, ExitCode
-from domain.errors import LedgerError
 
 __all__ = ["main"]
 
@@ -94,13 +93,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("orderledger: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except LedgerError as error:
-        print(f"orderledger: {error}", file=sys.stderr)
-        return ExitCode.CHECK_FAILED
     except BrokenPipeError:
         # Python flushes standard output once more while it ends, which must not fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT_CLOSED
+    except Exception as error:
+        from adapters.cli.refusals import refusal_of
+
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        print(f"orderledger: {refusal}", file=sys.stderr)
+        return refusal.exit_code
     return code
 
 

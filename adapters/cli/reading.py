@@ -10,27 +10,19 @@ from typing import Any
 import msgspec
 
 from adapters.cli.asking import (
-    DefaultLedger,
     add_at_option,
+    add_books_options,
     add_filter_options,
-    add_ledger_options,
     asked,
     is_narrowed,
     row_count,
     wanted,
 )
-from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.exit_codes import ExitCode
 from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
 from domain.enums import OrderState, OrderType
 from domain.money import decimal_text
-from projections import (
-    AmbiguousOrderError,
-    FillRow,
-    OrderHistory,
-    OrderNotInViewsError,
-    OrderRow,
-    PositionRow,
-)
+from projections import FillRow, OrderHistory, OrderRow, PositionRow
 
 __all__ = ["register"]
 
@@ -40,16 +32,15 @@ _JSON_NOTE = (
 )
 
 
-def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
-    """Add the commands to `orderledger`. `default_ledger` says which ledger is read without --ledger: if left
-    out, the one of the config, else `./ledger.db`."""
+def register(subparsers: Any) -> None:
+    """Add the commands."""
 
     def add(name: str, help_line: str, shape: str, run: Callable[[argparse.Namespace], int]) -> Any:
         parser = subparsers.add_parser(
             name, help=help_line, description=f"Show {help_line}. {_JSON_NOTE.format(shape=shape)}"
         )
         parser.add_argument("--json", action="store_true", help=f"print one JSON {shape}")
-        add_ledger_options(parser, default_ledger)
+        add_books_options(parser)
         add_at_option(parser)
         parser.set_defaults(run=run)
         return parser
@@ -109,18 +100,7 @@ def _fills(options: argparse.Namespace) -> int:
 
 def _history(options: argparse.Namespace) -> int:
     with asked(options) as ask:
-        try:
-            history = ask.views.history(ask.views.find_order(options.order), **wanted(options))
-        except OrderNotInViewsError as error:
-            then = "" if options.at is None else f" It may be younger than position {ask.position}."
-            raise CommandError(f"{error}{then}", ExitCode.NOT_FOUND) from None
-        except AmbiguousOrderError as error:
-            listed = "".join(f"\n  {candidate}" for candidate in error.candidates)
-            more = "\n  …" if error.more else ""
-            raise CommandError(
-                f"{options.order!r} fits more than one order; give more of the id:{listed}{more}",
-                ExitCode.USAGE,
-            ) from None
+        history = ask.views.history(ask.views.find_order(options.order), **wanted(options))
     if options.json:
         sys.stdout.write(msgspec.json.encode(history).decode() + "\n")
     else:

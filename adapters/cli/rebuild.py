@@ -6,13 +6,13 @@ import argparse
 import sys
 from typing import Any
 
-from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger, refusals_of_files
+from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.progress_line import ProgressLine
 from adapters.cli.text_table import printable
 from adapters.storage.ledger import OrderLedger
-from projections import Views, ViewsBusyError, ViewsUnavailableError, rebuild
+from projections import Views, rebuild
 from projections.verifying import ViewsVerdict, verify_views
 
 __all__ = ["register"]
@@ -39,17 +39,13 @@ def register(subparsers: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     chosen = chosen_ledger(options)
     with (
-        refusals_of_files(),
         OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger,
         ProgressLine("building the views") as progress,
     ):
         source = LedgerEventSource(ledger)
         if options.check:
             return _check(source, chosen, progress)
-        try:
-            rebuild(source, chosen.views, progress)
-        except (ViewsBusyError, ViewsUnavailableError) as error:
-            raise CommandError(str(error), ExitCode.CHECK_FAILED) from None
+        rebuild(source, chosen.views, progress)
         with Views(chosen.views) as views:
             sys.stdout.write(f"{chosen.views}: built anew, at position {views.position}\n")
             if parked := views.parked():

@@ -14,7 +14,6 @@ import msgspec
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.recordings import open_recording, refused_recording
 from adapters.cli.replay_stepping import show_moment, show_steps
-from adapters.storage.errors import LedgerError as StorageError
 from adapters.storage.errors import LedgerNotFoundError
 from adapters.storage.ledger import OrderLedger
 from domain.errors import VersionError
@@ -206,8 +205,6 @@ def _ledger_check(recording: SessionParts, path: Path | None) -> Iterator[Ledger
             yield check
     except LedgerNotFoundError as error:
         raise CommandError(f"There is no ledger to compare with: {error}.", ExitCode.NOT_FOUND) from None
-    except StorageError as error:
-        raise CommandError(str(error), ExitCode.LEDGER_DAMAGED) from None
 
 
 def ledger_rows(ledger: OrderLedger) -> StoredRows:

@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from adapters.cli.asking import (
-    DefaultLedger,
     add_at_option,
+    add_books_options,
     add_filter_options,
-    add_ledger_options,
     asked,
     row_count,
     wanted,
@@ -29,15 +28,15 @@ __all__ = ["add_mark_option", "marks", "register"]
 _JSON_NOTE = "With --json: one JSON array of {rows}. Amounts are decimal strings, times are integers (*_ns)."
 
 
-def register(subparsers: Any, default_ledger: DefaultLedger | None = None) -> None:
-    """Add the commands to `orderledger`; `default_ledger` as for the other reading commands."""
+def register(subparsers: Any) -> None:
+    """Add the commands."""
 
     def add(name: str, help_line: str, rows: str, run: Callable[[argparse.Namespace], int]) -> Any:
         parser = subparsers.add_parser(
             name, help=help_line, description=f"Show {help_line}. {_JSON_NOTE.format(rows=rows)}"
         )
         parser.add_argument("--json", action="store_true", help=f"print one JSON array of {rows}")
-        add_ledger_options(parser, default_ledger)
+        add_books_options(parser)
         add_at_option(parser)
         parser.set_defaults(run=run)
         return parser

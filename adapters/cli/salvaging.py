@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters.cli.chosen_ledger import refusals_of_files
 from adapters.cli.progress_line import ProgressLine
 from adapters.cli.text_table import printable
 from adapters.storage.ledger_file import LedgerFile
@@ -33,7 +32,6 @@ def add_salvage_option(parser: argparse.ArgumentParser) -> None:
 def salvaged_books(ledger: Path) -> Iterator[tuple[Views, SalvagedLedger]]:
     """Views of the intact events, and those events. What was left out goes to standard error."""
     with (
-        refusals_of_files(),
         LedgerFile.open_for_reading(ledger, check_tail=False) as file,
         tempfile.TemporaryDirectory(prefix="orderledger-") as directory,
     ):

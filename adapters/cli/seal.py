@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger, refusals_of_files
+from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.text_table import utc_time
 from adapters.storage.ledger_file import LedgerFile
@@ -40,10 +40,7 @@ def register(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
-    with (
-        refusals_of_files(),
-        LedgerFile.open_for_reading(chosen_ledger(options).ledger) as file,
-    ):
+    with LedgerFile.open_for_reading(chosen_ledger(options).ledger) as file:
         try:
             if output is not None and output.exists():
                 earlier = check_seals(file, read_seals(output))

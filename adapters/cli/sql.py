@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
-from adapters.cli.current_views import current_views
+from adapters.cli.asking import add_books_options, books
 from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.cli.salvaging import add_salvage_option, salvaged_books
 from adapters.cli.text_table import Column, output_width, text_table
-from projections import Views
 from projections.sql import SqlAnswer, SqlError, SqlViews
 
 __all__ = ["register"]
@@ -39,15 +35,14 @@ def register(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_ledger_options(parser)
-    add_salvage_option(parser)
+    add_books_options(parser)
     parser.add_argument("statement", metavar="SQL", help="one SELECT statement")
     parser.add_argument("--json", action="store_true", help="print one JSON array of objects")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    with _views(options) as views, SqlViews(views.path) as sql:
+    with books(options) as (views, _), SqlViews(views.path) as sql:
         try:
             answer = sql.ask(options.statement)
             if options.json:
@@ -57,17 +52,6 @@ def _run(options: argparse.Namespace) -> int:
         except SqlError as error:
             raise CommandError(f"{error}.", ExitCode.USAGE) from None
     return ExitCode.OK
-
-
-@contextmanager
-def _views(options: argparse.Namespace) -> Iterator[Views]:
-    chosen = chosen_ledger(options)
-    if options.salvage:
-        with salvaged_books(chosen.ledger) as (views, _):
-            yield views
-    else:
-        with current_views(chosen.ledger, chosen.views) as views:
-            yield views
 
 
 def _write_json(answer: SqlAnswer) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger, refusals_of_files
+from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.progress_line import ProgressLine
@@ -85,9 +85,8 @@ def register(subparsers: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with refusals_of_files():
-        seals = _seals(options.seal)
-        report = verify(chosen_ledger(options), seals)
+    seals = _seals(options.seal)
+    report = verify(chosen_ledger(options), seals)
     if options.json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:

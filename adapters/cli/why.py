@@ -11,14 +11,10 @@ from typing import Any
 
 import msgspec
 
-from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger, refusals_of_files
-from adapters.cli.current_views import current_views
+from adapters.cli.asking import add_at_option, add_books_options, asked
+from adapters.cli.chosen_ledger import chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.cli.meant_order import meant_order
-from adapters.cli.salvaging import add_salvage_option, salvaged_books
 from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
-from adapters.storage.errors import EventNotReadableError
-from adapters.storage.ledger import OrderLedger
 from domain.inputs import Input, RequestAnswered, RequestFailed, StreamFrame
 from domain.money import decimal_text
 from projections.errors import UnfoldableEventError
@@ -41,8 +37,8 @@ def register(subparsers: Any) -> None:
         "time since the step before, where it came from and which recorded input led to it; then what was "
         "concluded rather than told, and what is still unknown.",
     )
-    add_ledger_options(parser)
-    add_salvage_option(parser)
+    add_books_options(parser)
+    add_at_option(parser)
     parser.add_argument(
         "order", metavar="ORDER", help="a client order id, an exchange order id, or the beginning of one"
     )
@@ -61,35 +57,24 @@ def register(subparsers: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    chosen = chosen_ledger(options)
-    explanation = (_salvaged if options.salvage else _explained)(chosen, options.order)
+    unreadable: list[UnreadableEvent] = []
+    with asked(options) as ask:
+        order_id = ask.views.find_order(options.order)
+        history = ask.source.history_of(order_id, on_unreadable=unreadable.append)
+        position = ask.position
+    if options.at is not None:
+        history = [at for at in history if at[0] <= position]
+        unreadable = [event for event in unreadable if (event.position or 0) <= position]
+    explanation = _told(order_id, history, unreadable)
     causes: dict[str, Input] = {}
     if options.raw:
-        causes = _causes(options.sessions or chosen.ledger.with_name("sessions"), explanation)
+        ledger = chosen_ledger(options).ledger
+        causes = _causes(options.sessions or ledger.with_name("sessions"), explanation)
     if options.json:
         sys.stdout.write(_json(explanation, causes, raw=options.raw) + "\n")
     else:
         sys.stdout.write(_text(explanation, causes, raw=options.raw))
     return ExitCode.OK
-
-
-def _explained(chosen: ChosenLedger, key: str) -> Explanation:
-    with current_views(chosen.ledger, chosen.views) as views:
-        order_id = meant_order(views, key)
-    unreadable: list[UnreadableEvent] = []
-
-    def keep(error: EventNotReadableError) -> None:
-        unreadable.append(error)
-
-    with refusals_of_files(), OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger:
-        return _told(order_id, ledger.history_of(order_id, on_unreadable=keep), unreadable)
-
-
-def _salvaged(chosen: ChosenLedger, key: str) -> Explanation:
-    unreadable: list[UnreadableEvent] = []
-    with salvaged_books(chosen.ledger) as (views, source):
-        order_id = meant_order(views, key)
-        return _told(order_id, source.history_of(order_id, on_unreadable=unreadable.append), unreadable)
 
 
 def _told(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from adapters.cli import current_views
+from adapters.cli import current_views, progress_line
 from adapters.cli.main import main
 from adapters.storage.ledger import OrderLedger
 from domain.enums import OrderType, TradeType
@@ -364,7 +364,7 @@ def test_views_that_were_deleted_are_built_again(ask: Ask, ledger: Path) -> None
 def test_a_terminal_is_shown_how_far_a_long_build_is(
     ask: Ask, ledger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(current_views, "_SAY_AFTER_S", -1.0)
+    monkeypatch.setattr(progress_line, "_SAY_AFTER_S", -1.0)
     assert "building" not in ask("orders").err
     views_path_for(ledger).unlink()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,20 @@ import pytest
 from adapters.cli import main as main_module
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.main import main
+from adapters.storage.errors import (
+    DamagedLedgerError,
+    LedgerNotFoundError,
+    LedgerUnavailableError,
+    NewerLedgerError,
+)
 from domain.errors import LedgerError
+from projections import (
+    AmbiguousOrderError,
+    DamagedViewsError,
+    OrderNotInViewsError,
+    TimeBeforeLedgerError,
+    ViewsBusyError,
+)
 
 
 @pytest.fixture
@@ -51,12 +65,36 @@ def test_a_command_that_cannot_go_on_ends_in_its_message_and_code(
     assert capsys.readouterr().err == "orderledger: no such order\n"
 
 
-def test_an_error_of_the_ledger_that_nobody_translated_is_still_a_message(
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LedgerError("the log is out of order"), 1),
+        (OrderNotInViewsError("71"), 3),
+        (TimeBeforeLedgerError(1, 2), 3),
+        (AmbiguousOrderError("o", ("o1", "o2"), more=False), 2),
+        (ViewsBusyError(Path("l.views.db"), "17"), 1),
+        (DamagedViewsError(Path("l.views.db"), "malformed"), 6),
+        (DamagedLedgerError("the ledger is damaged"), 6),
+        (NewerLedgerError("written by a newer version"), 6),
+        (LedgerUnavailableError("the disk is full"), 1),
+    ],
+)
+def test_an_error_of_ledger_or_views_ends_in_its_message_and_the_code_it_means(
+    command: SimpleNamespace, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    command.does = _raising(error)
+    assert main(["probe"]) == code
+    assert capsys.readouterr().err == f"orderledger: {error}\n"
+
+
+def test_where_there_is_no_ledger_it_is_said_where_one_comes_from(
     command: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.does = _raising(LedgerError("the log is out of order"))
-    assert main(["probe"]) == 1
-    assert capsys.readouterr().err == "orderledger: the log is out of order\n"
+    command.does = _raising(LedgerNotFoundError("no ledger at l.db"))
+    assert main(["probe"]) == 3
+    said = capsys.readouterr().err
+    assert "no ledger at l.db. `orderledger run` and" in said
+    assert "--ledger FILE" in said
 
 
 def test_a_fault_of_ours_is_not_hidden(command: SimpleNamespace) -> None:
