@@ -23,7 +23,7 @@ from domain.events import Fill
 from domain.fees import received_amount
 from domain.money import MONEY
 
-__all__ = ["ChainGap", "FillChain", "order_fills_by_start_position", "position_after"]
+__all__ = ["ChainGap", "FillChain", "fills_after", "order_fills_by_start_position", "position_after"]
 
 
 class ChainGap(msgspec.Struct, frozen=True, gc=False):
@@ -88,6 +88,32 @@ def order_fills_by_start_position(
     walks are possible, `fill_key` decides. Takes O(n log n).
     Raises `ValueError` when the fills are of several markets or one does not tell its start position.
     """
+    walked = _walked(fills, opening, closing)
+    chain = tuple(fill for step in walked for fill in step.fills)
+    return FillChain(chain, tuple(_gaps(walked, opening, closing)))
+
+
+def fills_after(fills: Iterable[Fill], position: Decimal, at_ms: int) -> tuple[Fill, ...]:
+    """Which fills of the millisecond `at_ms` were executed after the market's position was `position`.
+
+    For a position that is told with a time, and fills of one market that may have the same time. The other
+    fills are there to tell the order of those. Where the position was passed twice within the millisecond,
+    the later time counts; where it was not passed at all, no fill counts as executed after it.
+    Raises `ValueError` like `order_fills_by_start_position`.
+    """
+    steps = [step for step in _walked(fills) if step.fills[0].exchange_time_ms == at_ms]
+    if not steps or steps[-1].end == position:
+        return ()
+    for index in reversed(range(len(steps))):
+        if steps[index].start == position:
+            return tuple(fill for step in steps[index:] for fill in step.fills)
+    return ()
+
+
+def _walked(
+    fills: Iterable[Fill], opening: Decimal | None = None, closing: Decimal | None = None
+) -> list[_Step]:
+    """The steps that the fills of one market make, in order."""
     distinct = {fill.fill_key: fill for fill in fills}
     in_time = sorted(distinct.values(), key=lambda fill: (fill.exchange_time_ms, fill.fill_key))
     if any(fill.trading_pair != in_time[0].trading_pair for fill in in_time):
@@ -102,8 +128,7 @@ def order_fills_by_start_position(
     for instant, then in zip(instants, following[1:], strict=True):
         walked += instant.walk(position, then)
         position = walked[-1].end
-    chain = tuple(fill for step in walked for fill in step.fills)
-    return FillChain(chain, tuple(_gaps(walked, opening, closing)))
+    return walked
 
 
 class _Step(NamedTuple):

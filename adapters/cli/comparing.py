@@ -37,8 +37,9 @@ async def compare_with_venue(
 ) -> list[Difference]:
     """Compare open orders, every fill, fees and positions. `instruments` maps a trading pair to its coin.
 
-    `since_ms` (venue time) is when the books begin: fills until then are in the opening balance. Raises
-    `CommandError` when the venue cannot be asked; a failed question is never taken for an empty answer.
+    `since_ms` (venue time) is when the books begin: earlier fills are in the opening balance, and those of
+    that very millisecond may be (then the position shows which are). Raises `CommandError` when the venue
+    cannot be asked; a failed question is never taken for an empty answer.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
 
@@ -57,7 +58,7 @@ async def compare_with_venue(
         orders = await ask(type="frontendOpenOrders", user=account)
         state = await ask(type="clearinghouseState", user=account)
         fills: dict[str, dict[str, Any]] = {}
-        start_ms = since_ms + 1
+        start_ms = since_ms
         while True:
             page = await ask(type="userFillsByTime", user=account, startTime=start_ms)
             fills |= {f"{row['coin']}:{row['oid']}:{row['tid']}": row for row in page}
@@ -66,9 +67,11 @@ async def compare_with_venue(
             last = max(row["time"] for row in page)
             start_ms = last if last > start_ms else start_ms + 1
     with Views(views_path) as views, views.frozen():
+        booked = _fills(views, instruments)
+        fills = {key: row for key, row in fills.items() if row["time"] > since_ms or key in booked}
         return [
             *_differing("open order", _open_orders(views), _venue_orders(orders)),
-            *_differing("fill", _fills(views, instruments), _venue_fills(fills)),
+            *_differing("fill", booked, _venue_fills(fills)),
             *_differing("fees", _fees(views), _venue_fees(fills)),
             *_differing("position", _positions(views, instruments), _venue_positions(state)),
         ]

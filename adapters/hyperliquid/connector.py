@@ -7,7 +7,7 @@ became of unknown outcomes, `recovery` establishes the truth after a start or a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -36,6 +36,7 @@ from adapters.hyperliquid.messages import (
     read_venue_time,
 )
 from adapters.hyperliquid.nonces import NonceSource
+from adapters.hyperliquid.opening import Opening
 from adapters.hyperliquid.outbox import Outbox
 from adapters.hyperliquid.position_chain import PositionChain
 from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_order_price
@@ -179,7 +180,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._repeats: dict[str, Callable[[], None]] = {}
         self._raw_meta: dict[str, bytes] = {}
         self._books_begin_ms = 0
-        self._before_opening: list[TradeUpdate | FundingUpdate] = []
+        self._opening: Opening | None = None
+        self._before_opening: list[OrderUpdate | TradeUpdate | FundingUpdate] = []
         self._newest_fill_ms = 0
         self._newest_funding_ms = 0
         self._sweeping = False
@@ -437,7 +439,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case BestPrices() | BookSnapshot():
                 self._on_prices(item)
             case OrderUpdate():
-                self.tracker.process_order_update(item)
+                self._on_order_update(item)
             case TradeUpdate():
                 self._on_trade(item)
             case FundingUpdate():
@@ -479,6 +481,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         if not self._books_begin_ms:
             self._before_opening.append(item)
             return False
+        if self._opening is not None and isinstance(item, TradeUpdate):
+            return self._opening.is_followed_by(item.fill)
         return time_ms > self._books_begin_ms
 
     def _later(self, mark_ms: int, time_ms: int) -> int:
@@ -492,6 +496,15 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._recovery.fills_from_ms = self._newest_fill_ms
             self._recovery.funding_from_ms = self._newest_funding_ms
 
+    def _on_order_update(self, update: OrderUpdate) -> None:
+        if self.tracker.find(update.venue_order_key, update.exchange_order_id) is None:
+            if not self._books_begin_ms:
+                self._before_opening.append(update)
+                return
+            if self._opening is not None:
+                update = self._opening.rest_of(update)
+        self.tracker.process_order_update(update)
+
     def _on_trade(self, update: TradeUpdate) -> None:
         fill = update.fill
         if self.account.has_fill(fill.fill_key) or self.tracker.was_booked(fill.fill_key):
@@ -499,7 +512,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self.tracker.duplicates_ignored += 1
             return
         order = self.tracker.find(update.venue_order_key, fill.exchange_order_id)
-        if order is None and not self._is_of_our_books(update, fill.exchange_time_ms):
+        # Orders of ours were placed after the books began; one placed elsewhere may be older than they are.
+        is_ours = order is not None and not order.is_external
+        if not is_ours and not self._is_of_our_books(update, fill.exchange_time_ms):
             return
         if order is None and update.ownerless:
             self.account.book_fill(fill)
@@ -540,11 +555,11 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     # -- account state -------------------------------------------------------------------------------------
 
-    def _on_account_state(self, states: Sequence[AccountState]) -> None:
+    def _on_account_state(self, states: Mapping[str, AccountState]) -> None:
         """The state of every dex the account is followed on."""
         if not self._books_begin_ms:
             self._open_books(states)
-        for update in (position for state in states for position in state.positions):
+        for update in (position for state in states.values() for position in state.positions):
             held = self.position(update.trading_pair)
             if update.leverage is not None and (update.leverage, update.is_cross) != (
                 held.leverage,
@@ -552,17 +567,18 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             ):
                 self.account.leverage_changed(update.trading_pair, update.leverage, update.is_cross)
 
-    def _open_books(self, states: Sequence[AccountState]) -> None:
+    def _open_books(self, states: Mapping[str, AccountState]) -> None:
         """A new ledger: what the account holds now is its opening balance, and the past is not ours."""
-        begin_ms = max(state.exchange_time_ms for state in states) or self._context.venue_now_ms
-        self._books_begin_ms = begin_ms
+        held_back, self._before_opening = self._before_opening, []
+        fills = [item.fill for item in held_back if isinstance(item, TradeUpdate)]
+        opening = self._opening = Opening(states, fills, self._context.venue_now_ms)
+        self._books_begin_ms = begin_ms = opening.begin_ms
         self.account.open(self.network, self._signer or "", begin_ms)
-        for update in (position for state in states for position in state.positions):
+        for update in opening.positions:
             self.account.assert_position(update, opening=True)
         self._newest_fill_ms = max(self._newest_fill_ms, begin_ms)
         self._newest_funding_ms = max(self._newest_funding_ms, begin_ms)
         self._move_recovery_marks()
-        held_back, self._before_opening = self._before_opening, []
         for item in held_back:
             self._take(item)
 

@@ -7,7 +7,7 @@ applied through the same door as the stream: booking is once per key, so overlap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import SECOND, Context
@@ -90,7 +90,8 @@ class FillSearch:
 
 
 class Recovery:
-    """`look_into` gets live orders that the venue did not list; `finished` is called when all is known."""
+    """`look_into` gets live orders that the venue did not list; `on_account_state` gets the state of each
+    dex (of a new ledger: after the fills around their time); `finished` is called when all is known."""
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class Recovery:
         queries: Queries,
         fills: FillSearch,
         look_into: Callable[[InFlightOrder], None],
-        on_account_state: Callable[[Sequence[AccountState]], None],
+        on_account_state: Callable[[Mapping[str, AccountState]], None],
         finished: Callable[[], None],
     ) -> None:
         self._context = context
@@ -298,9 +299,21 @@ class Recovery:
             return
         self._states[dex] = state
         if len(self._states) == len(self.dexes):
-            is_new = not self.fills_from_ms
-            self._on_account_state(list(self._states.values()))
-            if is_new:
-                # A new ledger begins with the account's state: there is no history before it to ask for.
-                self._ask_history()
+            if self.fills_from_ms:
+                self._on_account_state(self._states)
+            else:
+                self._ask_around_opening(generation)
         self._done(generation, f"state {dex}")
+
+    def _ask_around_opening(self, generation: int) -> None:
+        """A new ledger begins with the account's state: there is no history before it to ask for, but the
+        fills around its time tell which of them it includes."""
+        begin_ms = min(state.exchange_time_ms for state in self._states.values())
+        start_ms = self._from(begin_ms or self._context.venue_now_ms)
+        self._fills.search(start_ms, lambda: self._open(generation))
+        self._ask_funding(generation, start_ms)
+
+    def _open(self, generation: int) -> None:
+        if generation == self._generation:
+            self._on_account_state(self._states)
+            self._done(generation, "fills")

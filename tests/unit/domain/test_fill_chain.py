@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from domain.enums import Liquidity, TradeType
 from domain.events import Fill
-from domain.fill_chain import FillChain, order_fills_by_start_position, position_after
+from domain.fill_chain import FillChain, fills_after, order_fills_by_start_position, position_after
 from domain.money import MONEY
 from domain.position import Position
 
@@ -344,3 +344,23 @@ def test_a_position_folded_from_the_recorded_fills_agrees_with_the_venue_s_own()
                 is_first_close = applied.closed_amount == applied.start_amount.copy_abs()
             previous = each
     assert compared == 6
+
+
+def test_the_position_told_for_a_millisecond_divides_its_fills() -> None:
+    fills = [fill("d", 3, 4, 9), fill("c", 1, 2, 9), fill("a", 0, 5, 8), fill("b", 5, -4, 9)]
+    after = {
+        position: "".join(each.fill_key for each in fills_after(fills, Decimal(position), 9))
+        for position in range(9)
+    }
+    assert after == {0: "", 1: "cd", 2: "", 3: "d", 4: "", 5: "bcd", 6: "", 7: "", 8: ""}
+    assert fills_after(fills, Decimal(0), 10) == fills_after([], Decimal(0), 9) == ()
+
+
+def test_what_came_after_a_position_passed_twice_is_counted_from_the_later_time() -> None:
+    fills = [fill("a", 0, 1, 9), fill("b", 1, -1, 9), fill("c", 0, 2, 9)]
+    assert [each.fill_key for each in fills_after(fills, Decimal(0), 9)] == ["c"]
+
+
+def test_fills_of_several_markets_are_not_divided_together() -> None:
+    with pytest.raises(ValueError, match="several markets"):
+        fills_after([fill("a", 0, 1), fill("b", 0, 1, trading_pair="BTC-USD")], Decimal(0), 0)
