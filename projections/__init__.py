@@ -30,7 +30,7 @@ from projections.event_source import (
     UnreadableEvent,
 )
 from projections.filters import Filter
-from projections.profit import PnlRow, pnl, pnl_totals
+from projections.profit import PnlRow, pnl, pnl_between, pnl_totals
 from projections.queries import Views
 from projections.rows import (
     FillRow,
@@ -85,6 +85,7 @@ __all__ = [
     "catch_up",
     "differences",
     "pnl",
+    "pnl_between",
     "pnl_totals",
     "rebuild",
     "stats",

@@ -50,7 +50,7 @@ def differences(
     wanted["after_position"] = from_position
     with views.frozen(), views.at(from_position, source) as then, views.at(to_position, source) as later:
         orders = {order.client_order_id: order for order in then.orders_changed_since()}
-        positions = {_market(position): position for position in then.positions()}
+        positions = {_market(position): position for position in then.positions(tag=wanted.get("tag"))}
         return Differences(
             from_position=from_position,
             to_position=to_position,

@@ -31,7 +31,8 @@ class Filter(TypedDict, total=False):
 
     `since_ns` is the first moment that counts and `until_ns` the first that does not, in nanoseconds UTC: of
     an order its creation, of a fill or funding payment the venue's time, of an event when it was recorded, of
-    a position its last change. `states` (empty: all) and `tag` (a strategy's) are those of an order.
+    a position its last change. `states` (empty: all) and `tag` (a strategy's) are those of an order, `tag`
+    also of its fills.
     `after_position`: only what an event after this position of the log added or changed.
     """
 
@@ -51,11 +52,7 @@ def order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
 
 def lasting_order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
     """Those about what never changes in the life of an order: they hold of its past as of today."""
-    conditions = _market(wanted)
-    if (tag := wanted.get("tag")) is not None:
-        # The second term lets SQLite use the index, which leaves out the orders without a tag.
-        conditions.append(("tag = ? AND tag <> ''" if tag else "tag = ?", [tag]))
-    return conditions + _time("created_at_ns", wanted)
+    return _market(wanted) + _tag(wanted) + _time("created_at_ns", wanted)
 
 
 def order_matches(order: OrderRow, **wanted: Unpack[Filter]) -> bool:
@@ -76,8 +73,10 @@ def position_matches(position: PositionRow, **wanted: Unpack[Filter]) -> bool:
 
 def fill_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
     conditions = _market(wanted)
-    if (tag := wanted.get("tag")) is not None:
-        conditions.append(("client_order_id IN (SELECT client_order_id FROM orders WHERE tag = ?)", [tag]))
+    for condition, values in _tag(wanted):
+        conditions.append(
+            (f"client_order_id IN (SELECT client_order_id FROM orders WHERE {condition})", values)
+        )
     return conditions + _exchange_time("exchange_time_ms", wanted) + _after("position", wanted)
 
 
@@ -97,6 +96,14 @@ def _market(wanted: Filter) -> list[Condition]:
         ("trading_pair", wanted.get("trading_pair")),
     )
     return [(f"{column} = ?", [value]) for column, value in named if value is not None]
+
+
+def _tag(wanted: Filter) -> list[Condition]:
+    tag = wanted.get("tag")
+    if tag is None:
+        return []
+    # The second term lets SQLite use the index, which leaves out the orders without a tag.
+    return [("tag = ? AND tag <> ''" if tag else "tag = ?", [tag])]
 
 
 def _states(wanted: Filter) -> list[Condition]:

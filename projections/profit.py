@@ -1,21 +1,25 @@
 """Profit and loss: what the fills and funding of each market came to, and the sum over an account.
 
 Realised profit and funding come from the views alone. Unrealised profit needs a mark price, which is no fact
-of the ledger: whoever asks brings it.
+of the ledger: whoever asks brings it. What a stretch of the log came to is the difference between its ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Unpack
 
 import msgspec
 
 from domain.money import MONEY, ZERO
 from domain.position import Position
+from projections.event_source import PastEventSource
+from projections.filters import Filter
+from projections.queries import Views
 from projections.rows import PositionRow
 
-__all__ = ["PnlRow", "pnl", "pnl_totals"]
+__all__ = ["PnlRow", "pnl", "pnl_between", "pnl_totals"]
 
 
 class PnlRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +30,10 @@ class PnlRow(msgspec.Struct, frozen=True, kw_only=True):
     entry is not known. `net_pnl` is realised and unrealised profit and funding less fees, a unit of the fees'
     token taken for a unit of the quote: None when there are fees in more than one token, or no unrealised
     profit. `unpriced_amount` (None in a sum) was closed at an entry nobody told: its profit is in no figure.
+
+    Of a stretch of the log (`pnl_between`), `amount`, `average_entry` and `mark_price` are those at its end,
+    and everything else is what was added within: `unrealised_pnl` the change of it, which needs a mark at
+    each end where something was held.
     """
 
     venue: str
@@ -48,6 +56,31 @@ def pnl(positions: Iterable[PositionRow], marks: Mapping[str, Decimal] | None = 
     return [_of_market(position, (marks or {}).get(position.trading_pair)) for position in positions]
 
 
+def pnl_between(
+    views: Views,
+    source: PastEventSource,
+    begin: int,
+    end: int,
+    marks: Mapping[str, Decimal] | None = None,
+    opening_marks: Mapping[str, Decimal] | None = None,
+    **wanted: Unpack[Filter],
+) -> list[PnlRow]:
+    """What the events after position `begin` (0: from the first), up to and with `end`, came to, per market:
+    those that were moved in between, or hold something at the end. `opening_marks` are the mark prices at the
+    beginning. Raises as `Views.at`."""
+    with views.frozen():
+        before = _positions_at(begin, views, source, wanted)
+        after = _positions_at(end, views, source, wanted)
+    opening = {_market(row): _of_market(row, (opening_marks or {}).get(row.trading_pair)) for row in before}
+    rows = []
+    for position in after:
+        if position.amount or position.last_position > begin:
+            row = _of_market(position, (marks or {}).get(position.trading_pair))
+            earlier = opening.get(_market(position))
+            rows.append(row if earlier is None else _minus(row, earlier))
+    return rows
+
+
 def pnl_totals(rows: Iterable[PnlRow]) -> list[PnlRow]:
     """The sums per venue and account, in their order. An unrealised profit that one market lacks, the sum
     lacks too."""
@@ -56,6 +89,17 @@ def pnl_totals(rows: Iterable[PnlRow]) -> list[PnlRow]:
         key = (row.venue, row.account)
         totals[key] = _plus(totals[key], row) if key in totals else _as_total(row)
     return [totals[key] for key in sorted(totals)]
+
+
+def _positions_at(position: int, views: Views, source: PastEventSource, wanted: Filter) -> list[PositionRow]:
+    if position == 0:
+        return []
+    with views.at(position, source) as then:
+        return then.positions(**wanted)
+
+
+def _market(row: PositionRow) -> tuple[str, str, str]:
+    return row.venue, row.account, row.trading_pair
 
 
 def _of_market(row: PositionRow, mark: Decimal | None) -> PnlRow:
@@ -108,6 +152,26 @@ def _plus(total: PnlRow, row: PnlRow) -> PnlRow:
         funding=funding,
         net_pnl=_net(realised, unrealised, fees, funding),
         volume=MONEY.add(total.volume, row.volume),
+    )
+
+
+def _minus(row: PnlRow, earlier: PnlRow) -> PnlRow:
+    unrealised = None
+    if row.unrealised_pnl is not None and earlier.unrealised_pnl is not None:
+        unrealised = MONEY.subtract(row.unrealised_pnl, earlier.unrealised_pnl)
+    paid = {token: MONEY.subtract(fee, earlier.fees.get(token, ZERO)) for token, fee in row.fees.items()}
+    fees = {token: fee for token, fee in paid.items() if fee}
+    realised = MONEY.subtract(row.realised_pnl, earlier.realised_pnl)
+    funding = MONEY.subtract(row.funding, earlier.funding)
+    return msgspec.structs.replace(
+        row,
+        realised_pnl=realised,
+        unrealised_pnl=unrealised,
+        fees=fees,
+        funding=funding,
+        net_pnl=_net(realised, unrealised, fees, funding),
+        volume=MONEY.subtract(row.volume, earlier.volume),
+        unpriced_amount=MONEY.subtract(row.unpriced_amount or ZERO, earlier.unpriced_amount or ZERO),
     )
 
 

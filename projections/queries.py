@@ -20,6 +20,7 @@ from projections.errors import (
     OrderNotInViewsError,
     OtherLedgerError,
     PositionNotInViewsError,
+    TimeBeforeLedgerError,
 )
 from projections.event_source import PastEventSource
 from projections.filters import (
@@ -46,6 +47,7 @@ from projections.rows import (
     json_columns,
     row_decoder,
 )
+from projections.strategy_book import book_of
 from projections.views_file import connect_for_reading, read_progress, translated
 
 __all__ = [
@@ -140,6 +142,15 @@ class Views:
         with self.frozen(), translated(self.path):
             return position_at(self._connection, time_ns, self.position)
 
+    def position_before(self, time_ns: int) -> int:
+        """The last position before the first event that was recorded at a time (nanoseconds UTC) or later; 0
+        when nothing had been recorded before it."""
+        with self.frozen(), translated(self.path):
+            try:
+                return position_at(self._connection, time_ns - 1, self.position)
+            except TimeBeforeLedgerError:
+                return 0
+
     def recorded_at(self, position: int) -> int | None:
         """When the event at a position was recorded (nanoseconds UTC); None where none can be read."""
         with translated(self.path):
@@ -168,9 +179,12 @@ class Views:
         return self._select(FundingRow, self._until_now(funding_conditions(**wanted)), "position", limit)
 
     def positions(self, **wanted: Unpack[Filter]) -> list[PositionRow]:
-        """Every market that was ever held, also those that are flat now. `states` and `tag` have no
-        meaning."""
-        if self._past is None:
+        """Every market that was ever held, also those that are flat now; with a `tag`, what the fills of its
+        orders come to alone, without funding. `states` has no meaning."""
+        if wanted.get("tag") is not None:
+            # All fills of the tag: times are those of the position that they make.
+            rows = book_of(self.fills(tag=wanted["tag"], trading_pair=wanted.get("trading_pair")))
+        elif self._past is None:
             rows = self._select(PositionRow, [], "venue, account, trading_pair", None)
         else:
             with translated(self.path):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
 from adapters.cli.current_views import current_books
+from adapters.cli.exact_json import exact_json
+from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.moments import Moment, moment, point_in_time, utc_ns
 from adapters.cli.salvaging import add_salvage_option, salvaged_books
@@ -27,10 +29,10 @@ __all__ = [
     "add_filter_options",
     "asked",
     "books",
-    "is_narrowed",
     "position_of",
     "row_count",
     "say_assumed_zones",
+    "show",
     "wanted",
 ]
 
@@ -101,10 +103,18 @@ def add_filter_options(
 
 
 def wanted(options: argparse.Namespace) -> Filter:
-    """The filters that were given, for the methods of `projections.Views`."""
+    """The filters that were given, for the methods of `projections.Views`.
+
+    Raises `CommandError` (USAGE) for a time that ends before it begins.
+    """
     given = vars(options)
     since: Moment | None = given.get("since")
     until: Moment | None = given.get("until")
+    if since is not None and until is not None and (since.time_ns or 0) >= (until.time_ns or 0):
+        raise CommandError(
+            f"--since {since.text} does not come before --until {until.text}: nothing can lie in between.",
+            ExitCode.USAGE,
+        )
     return Filter(
         venue=given.get("venue"),
         account=given.get("account"),
@@ -114,11 +124,6 @@ def wanted(options: argparse.Namespace) -> Filter:
         since_ns=since.time_ns if since else None,
         until_ns=until.time_ns if until else None,
     )
-
-
-def is_narrowed(options: argparse.Namespace) -> bool:
-    """Whether any filter was given."""
-    return any(value not in (None, ()) for value in wanted(options).values())
 
 
 @contextmanager
@@ -168,11 +173,29 @@ def say_assumed_zones(options: argparse.Namespace) -> None:
             print(f"note: {given.text} names no zone: taken as UTC", file=sys.stderr)
 
 
+def show(
+    options: argparse.Namespace, rows: Sequence[Any], text: Callable[[Sequence[Any]], str], what: str
+) -> int:
+    """Print rows as one JSON array (`--json`) or as `text`, or say that there are none. The exit code."""
+    if options.json:
+        lines = ",\n".join(exact_json(row) for row in rows)
+        sys.stdout.write(f"[{lines}]\n")
+    elif rows:
+        sys.stdout.write(text(rows))
+    else:
+        sys.stdout.write(f"No {what}{' match' if _is_narrowed(options) else ''}.\n")
+    return ExitCode.OK
+
+
 def row_count(text: str) -> int:
     """A number of rows, for `argparse`."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
         raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
     return int(text)
+
+
+def _is_narrowed(options: argparse.Namespace) -> bool:
+    return any(value not in (None, ()) for value in wanted(options).values())
 
 
 def _state(text: str) -> OrderState:

@@ -7,8 +7,6 @@ import sys
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from adapters.cli.asking import (
     add_books_options,
     add_filter_options,
@@ -17,6 +15,7 @@ from adapters.cli.asking import (
     say_assumed_zones,
     wanted,
 )
+from adapters.cli.exact_json import exact_json
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import moment
 from adapters.cli.text_table import Column, output_width, rounded, text_table
@@ -66,7 +65,7 @@ def _diff(options: argparse.Namespace) -> int:
         found = differences(views, source, begin, end, **wanted(options))
     print(f"from position {begin} to position {end}", file=sys.stderr)
     if options.json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(exact_json(found) + "\n")
     else:
         sys.stdout.write(_text(found))
     return ExitCode.OK

@@ -7,19 +7,27 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from adapters.cli.asking import (
     add_at_option,
     add_books_options,
     add_filter_options,
     asked,
-    is_narrowed,
     row_count,
+    show,
     wanted,
 )
+from adapters.cli.exact_json import exact_json
 from adapters.cli.exit_codes import ExitCode
-from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
+from adapters.cli.text_table import (
+    Column,
+    output_width,
+    printable,
+    rounded,
+    short_account,
+    text_table,
+    token_amounts,
+    utc_time,
+)
 from domain.enums import OrderState, OrderType
 from domain.money import decimal_text
 from projections import FillRow, OrderHistory, OrderRow, PositionRow
@@ -54,7 +62,7 @@ def register(subparsers: Any) -> None:
     positions = add(
         "positions", "position, entry and realised profit per market", "array of positions", _positions
     )
-    add_filter_options(positions, time_of="changed last")
+    add_filter_options(positions, tag=True, time_of="changed last")
     fills = add("fills", "every execution", "array of fills", _fills)
     add_filter_options(fills, tag=True, time_of="executed (the venue's time)")
     for parser in (orders, open_orders, fills):
@@ -77,47 +85,34 @@ def register(subparsers: Any) -> None:
 def _orders(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         orders = ask.views.orders(limit=options.limit, **wanted(options))
-    return _show(options, orders, _order_table, "orders")
+    return show(options, orders, _order_table, "orders")
 
 
 def _open_orders(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         orders = ask.views.open_orders(limit=options.limit, **wanted(options))
-    return _show(options, orders, _order_table, "open orders")
+    return show(options, orders, _order_table, "open orders")
 
 
 def _positions(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         positions = ask.views.positions(**wanted(options))
-    return _show(options, positions, _position_table, "positions")
+    return show(options, positions, _position_table, "positions")
 
 
 def _fills(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         fills = ask.views.fills(limit=options.limit, **wanted(options))
-    return _show(options, fills, _fill_table, "fills")
+    return show(options, fills, _fill_table, "fills")
 
 
 def _history(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         history = ask.views.history(ask.views.find_order(options.order), **wanted(options))
     if options.json:
-        sys.stdout.write(msgspec.json.encode(history).decode() + "\n")
+        sys.stdout.write(exact_json(history) + "\n")
     else:
         sys.stdout.write(_history_text(history))
-    return ExitCode.OK
-
-
-def _show(
-    options: argparse.Namespace, rows: Sequence[Any], table: Callable[[Sequence[Any]], str], what: str
-) -> int:
-    if options.json:
-        lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
-        sys.stdout.write(f"[{lines}]\n")
-    elif rows:
-        sys.stdout.write(table(rows))
-    else:
-        sys.stdout.write(f"No {what}{' match' if is_narrowed(options) else ''}.\n")
     return ExitCode.OK
 
 
@@ -226,7 +221,7 @@ def _position_table(positions: Sequence[PositionRow]) -> str:
             decimal_text(position.amount),
             rounded(position.average_entry),
             rounded(position.realised_pnl),
-            _fees(position.fees),
+            token_amounts(position.fees),
             rounded(position.funding),
             rounded(position.volume),
             "-"
@@ -234,17 +229,9 @@ def _position_table(positions: Sequence[PositionRow]) -> str:
             else f"{position.leverage}x {'cross' if position.is_cross else 'isolated'}",
         ]
         if len(accounts) > 1:
-            row.insert(0, f"{position.venue} " * (len(venues) > 1) + _short_account(position.account))
+            row.insert(0, f"{position.venue} " * (len(venues) > 1) + short_account(position.account))
         rows.append(row)
     return text_table(columns, rows, output_width())
-
-
-def _short_account(account: str) -> str:
-    return account if len(account) <= 13 else f"{account[:6]}…{account[-4:]}"
-
-
-def _fees(fees: dict[str, Any]) -> str:
-    return " ".join(f"{rounded(total)} {token}" for token, total in fees.items()) or "0"
 
 
 def _history_text(history: OrderHistory) -> str:
@@ -266,7 +253,7 @@ def _history_text(history: OrderHistory) -> str:
             f"  {_state_text(order)}: filled {decimal_text(order.filled_amount)} of "
             f"{decimal_text(order.amount)}"
             + (f" at {rounded(order.average_fill_price)}" if order.filled_amount else "")
-            + (f", fees {_fees(order.fees)}" if order.fees else "")
+            + (f", fees {token_amounts(order.fees)}" if order.fees else "")
             + (f" ({order.reason})" if order.reason else ""),
         ]
     columns = (

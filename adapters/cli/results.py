@@ -8,22 +8,30 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from adapters.cli.asking import (
+    Asked,
     add_at_option,
     add_books_options,
     add_filter_options,
     asked,
     row_count,
+    show,
     wanted,
 )
-from adapters.cli.exit_codes import ExitCode
-from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
+from adapters.cli.text_table import (
+    Column,
+    output_width,
+    printable,
+    rounded,
+    short_account,
+    text_table,
+    token_amounts,
+    utc_time,
+)
 from domain.money import decimal_text, is_usable, parse_decimal
-from projections import FundingRow, Latency, PnlRow, StatsRow, pnl, pnl_totals, stats
+from projections import FundingRow, Latency, PnlRow, StatsRow, pnl, pnl_between, pnl_totals, stats
 
-__all__ = ["add_mark_option", "marks", "register"]
+__all__ = ["add_mark_options", "profit_rows", "register"]
 
 _JSON_NOTE = "With --json: one JSON array of {rows}. Amounts are decimal strings, times are integers (*_ns)."
 
@@ -50,8 +58,8 @@ def register(subparsers: Any) -> None:
         "markets, then one row per account with a trading_pair of null",
         _pnl,
     )
-    add_filter_options(profit)
-    add_mark_option(profit)
+    add_filter_options(profit, tag=True, time_of="booked (recorded)")
+    add_mark_options(profit)
     statistics = add(
         "stats",
         "fill ratio, time to acknowledge, slippage, fees, refusals",
@@ -61,20 +69,29 @@ def register(subparsers: Any) -> None:
     add_filter_options(statistics, state=True, tag=True, time_of="created")
 
 
-def add_mark_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mark",
-        metavar="PAIR=PRICE",
-        action="append",
-        default=[],
-        type=_mark,
-        help="a mark price, for unrealised profit: the ledger holds none; may be given more than once",
-    )
+def add_mark_options(parser: argparse.ArgumentParser) -> None:
+    """`--mark` and `--opening-mark`."""
+    for option, help_text in (
+        ("--mark", "a mark price, for unrealised profit: the ledger holds none; may be given more than once"),
+        ("--opening-mark", "with --since: the mark price then, of a market in which something was held"),
+    ):
+        parser.add_argument(
+            option, metavar="PAIR=PRICE", action="append", default=[], type=_mark, help=help_text
+        )
 
 
-def marks(options: argparse.Namespace) -> dict[str, Decimal]:
-    """The mark prices that were given, by trading pair."""
-    return dict(options.mark)
+def profit_rows(options: argparse.Namespace, ask: Asked) -> list[PnlRow]:
+    """Profit and loss per market: of everything, or of what was booked between `--since` and `--until`, which
+    standard error names as positions."""
+    market = wanted(options)
+    since_ns, until_ns = market.pop("since_ns", None), market.pop("until_ns", None)
+    marks = dict(options.mark)
+    if since_ns is None and until_ns is None:
+        return pnl(ask.views.positions(**market), marks)
+    end = ask.position if until_ns is None else ask.views.position_before(until_ns)
+    begin = 0 if since_ns is None else min(ask.views.position_before(since_ns), end)
+    print(f"from position {begin} to position {end}", file=sys.stderr)
+    return pnl_between(ask.views, ask.source, begin, end, marks, dict(options.opening_mark), **market)
 
 
 def _mark(text: str) -> tuple[str, Decimal]:
@@ -91,30 +108,19 @@ def _mark(text: str) -> tuple[str, Decimal]:
 def _funding(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         payments = ask.views.funding(limit=options.limit, **wanted(options))
-    return _show(options, payments, _funding_table, "funding payments")
+    return show(options, payments, _funding_table, "funding payments")
 
 
 def _pnl(options: argparse.Namespace) -> int:
     with asked(options) as ask:
-        markets = pnl(ask.views.positions(**wanted(options)), marks(options))
-    return _show(options, [*markets, *pnl_totals(markets)], _pnl_table, "positions")
+        markets = profit_rows(options, ask)
+    return show(options, [*markets, *pnl_totals(markets)], _pnl_table, "positions")
 
 
 def _stats(options: argparse.Namespace) -> int:
     with asked(options) as ask:
         rows = stats(ask.views, **wanted(options))
-    return _show(options, rows, _stats_text, "orders")
-
-
-def _show(
-    options: argparse.Namespace, rows: Sequence[Any], text: Callable[[Sequence[Any]], str], what: str
-) -> int:
-    if options.json:
-        lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
-        sys.stdout.write(f"[{lines}]\n")
-    else:
-        sys.stdout.write(text(rows) if rows else f"No {what}.\n")
-    return ExitCode.OK
+    return show(options, rows, _stats_text, "orders")
 
 
 def _funding_table(payments: Sequence[FundingRow]) -> str:
@@ -157,12 +163,12 @@ def _pnl_table(rows: Sequence[PnlRow]) -> str:
     )
     cells = [
         (
-            row.trading_pair or f"all of {_short(row.account)}",
+            row.trading_pair or f"all of {short_account(row.account)}",
             "" if row.amount is None else decimal_text(row.amount),
             "" if row.trading_pair is None else rounded(row.mark_price),
             rounded(row.realised_pnl),
             rounded(row.unrealised_pnl),
-            _tokens(row.fees),
+            token_amounts(row.fees),
             rounded(row.funding),
             rounded(row.net_pnl),
         )
@@ -202,7 +208,7 @@ def _stats_text(rows: Sequence[StatsRow]) -> str:
             _milliseconds(row.acknowledgement, "median_ns"),
             _milliseconds(row.acknowledgement, "p99_ns"),
             "-" if row.slippage_bps is None else f"{row.slippage_bps:.2f} bp",
-            _tokens(row.fees),
+            token_amounts(row.fees),
             str(sum(row.reject_reasons.values())),
         )
         for row in rows
@@ -222,11 +228,3 @@ def _milliseconds(latency: Latency | None, which: str) -> str:
     if latency is None:
         return "-"
     return f"{Decimal(getattr(latency, which)).scaleb(-6):.1f} ms"
-
-
-def _tokens(fees: dict[str, Decimal]) -> str:
-    return " ".join(f"{rounded(total)} {token}" for token, total in fees.items()) or "0"
-
-
-def _short(account: str) -> str:
-    return account if len(account) <= 13 else f"{account[:6]}…{account[-4:]}"

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
@@ -14,7 +14,16 @@ import msgspec
 
 from domain.money import decimal_text
 
-__all__ = ["Column", "output_width", "printable", "rounded", "text_table", "utc_time"]
+__all__ = [
+    "Column",
+    "output_width",
+    "printable",
+    "rounded",
+    "short_account",
+    "text_table",
+    "token_amounts",
+    "utc_time",
+]
 
 _DEFAULT_WIDTH = 100
 _GAP = "  "
@@ -59,6 +68,16 @@ def utc_time(ns: int) -> str:
 def rounded(value: Decimal | None) -> str:
     """A number for the eye: ten significant digits, a quotient's endless tail left out; "-" for none."""
     return "-" if value is None else decimal_text(_SHOWN.plus(value))
+
+
+def token_amounts(totals: Mapping[str, Decimal]) -> str:
+    """Totals per token, for the eye; "0" without any."""
+    return " ".join(f"{rounded(total)} {token}" for token, total in totals.items()) or "0"
+
+
+def short_account(account: str) -> str:
+    """An address by its first and last digits."""
+    return account if len(account) <= 13 else f"{account[:6]}…{account[-4:]}"
 
 
 def _fit(columns: Sequence[Column], widths: list[int], width: int) -> None:

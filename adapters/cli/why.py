@@ -13,6 +13,7 @@ import msgspec
 
 from adapters.cli.asking import add_at_option, add_books_options, asked
 from adapters.cli.chosen_ledger import chosen_ledger
+from adapters.cli.exact_json import exact_builtins
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
 from domain.inputs import Input, RequestAnswered, RequestFailed, StreamFrame
@@ -107,7 +108,7 @@ def _causes(directory: Path, explanation: Explanation) -> dict[str, Input]:
 
 
 def _json(explanation: Explanation, causes: Mapping[str, Input], *, raw: bool) -> str:
-    data = msgspec.to_builtins(explanation)
+    data: Any = exact_builtins(explanation)
     if raw:
         for step in data["steps"]:
             item = causes.get(step["causation"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pyarrow import parquet
 
 from adapters.cli.main import main
 from adapters.storage.ledger import OrderLedger
@@ -65,9 +67,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_funding_is_listed_and_filtered(ask: Ask) -> None:
     (payment,) = ask("funding", "--json").json
-    assert (payment["trading_pair"], Decimal(payment["amount"])) == ("BTC-USD", Decimal("-0.0000000125"))
+    assert (payment["trading_pair"], payment["amount"]) == ("BTC-USD", "-0.0000000125")
     assert "-0.0000000125  USDC" in ask("funding").out
-    assert ask("funding", "--pair", "ETH-USD").out == "No funding payments.\n"
+    assert ask("funding", "--pair", "ETH-USD").out == "No funding payments match.\n"
     assert ask("funding", "--at", "4").out == "No funding payments.\n"
 
 
@@ -81,6 +83,32 @@ def test_profit_is_told_per_market_and_in_all(ask: Ask) -> None:
     shown = ask("pnl").out.splitlines()
     assert shown[1].split()[:3] == ["BTC-USD", "0.4", "-"]
     assert ask("pnl", "--at", "3").out == "No positions.\n"
+
+
+def test_profit_is_told_of_a_time_and_of_a_strategy(ask: Ask) -> None:
+    booked = ("--since", "2023-11-14T22:13:20.004Z", "--until", "2023-11-14T22:13:20.005Z")
+    answer = ask("pnl", "--json", *booked)
+    assert answer.err == "from position 4 to position 5\n"
+    market, _ = answer.json
+    assert (market["amount"], market["funding"], market["fees"]) == ("0.4", "-0.0000000125", {})
+    marked = ("--mark", "BTC-USD=43010", "--opening-mark", "BTC-USD=43000")
+    assert ask("pnl", "--json", *booked, *marked).json[0]["net_pnl"] == "3.9999999875"
+    early = ask("pnl", "--json", "--until", "2023-11-14T22:13:20Z")
+    assert (early.err, early.json) == ("from position 0 to position 0\n", [])
+    (own, _) = ask("pnl", "--json", "--tag", 'mean, "fast"').json
+    assert (own["amount"], own["fees"], own["funding"]) == ("0.4", {"USDC": "1.72"}, "0")
+    assert ask("positions", "--tag", "nobody").out == "No positions match.\n"
+    exported = ask("export", "pnl", *booked).out
+    assert [row["funding"] for row in csv.DictReader(io.StringIO(exported))] == ["-0.0000000125"]
+
+
+@pytest.mark.parametrize(
+    "command", ["orders", "open-orders", "positions", "fills", "funding", "pnl", "stats"]
+)
+def test_a_time_that_ends_before_it_begins_is_a_usage_error(ask: Ask, command: str) -> None:
+    answer = ask(command, "--since", "2026-01-02T00:00:00Z", "--until", "2026-01-02T01:00:00+01:00")
+    assert (answer.code, answer.out) == (2, "")
+    assert "nothing can lie in between" in answer.err
 
 
 @pytest.mark.parametrize("mark", ["BTC-USD", "BTC-USD=", "=5", "BTC-USD=0", "BTC-USD=-1", "BTC-USD=NaN"])
@@ -99,7 +127,7 @@ def test_statistics_are_told_per_market_and_in_all(ask: Ask) -> None:
     shown = ask("stats").out
     assert "refused, no margin: 1\n" in shown
     assert "1.0 ms" in shown
-    assert ask("stats", "--tag", "nobody").out == "No orders.\n"
+    assert ask("stats", "--tag", "nobody").out == "No orders match.\n"
 
 
 def test_what_changed_between_two_points(ask: Ask) -> None:
@@ -163,7 +191,7 @@ def test_an_export_without_rows_still_names_its_columns(ask: Ask) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["fills --state open", "funding --tag a", "pnl --since 2026-01-01", "orders --mark BTC-USD=1"],
+    ["fills --state open", "funding --tag a", "orders --mark BTC-USD=1", "fills --opening-mark BTC-USD=1"],
 )
 def test_an_option_without_meaning_for_an_export_is_refused_instead_of_ignored(
     ask: Ask, arguments: str
@@ -171,6 +199,53 @@ def test_an_option_without_meaning_for_an_export_is_refused_instead_of_ignored(
     answer = ask("export", *arguments.split())
     assert answer.code == 2
     assert "has no meaning for" in answer.err
+
+
+@pytest.mark.parametrize("what", ["orders", "fills", "funding", "pnl"])
+def test_an_export_as_parquet_holds_what_the_json_lines_hold(ask: Ask, tmp_path: Path, what: str) -> None:
+    for name in ("a.parquet", "b.parquet"):
+        assert ask("export", what, "--format", "parquet", "--output", name).code == 0
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert table.schema.metadata[b"as_of_position"] == b"7"
+    rows = [
+        {name: dict(value) if name == "fees" else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+    lines = ask("export", what, "--format", "jsonl").out.splitlines()
+    assert rows == [json.loads(line) for line in lines] != []
+
+
+def test_an_export_as_parquet_without_rows_still_has_its_columns(ask: Ask, tmp_path: Path) -> None:
+    assert ask("export", "fills", "--pair", "X-USD", "--format", "parquet", "--output", "f.parquet").code == 0
+    table = parquet.read_table(tmp_path / "f.parquet")
+    assert table.num_rows == 0
+    assert table.schema.names[:2] == ["as_of_position", "position"]
+    assert table.schema.field("price").metadata == {b"orderledger": b"decimal"}
+
+
+def test_without_its_extra_parquet_is_refused_with_the_command_that_installs_it(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    answer = ask("export", "orders", "--format", "parquet", "--output", "orders.parquet")
+    assert answer.code == 2
+    assert "pip install 'orderledger[parquet]'" in answer.err
+    assert not list(tmp_path.glob("orders.parquet*"))
+
+
+def test_a_terminal_is_not_filled_with_parquet(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    answer = ask("export", "orders", "--format", "parquet")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--output FILE" in answer.err
+
+
+def test_an_export_replaces_an_earlier_one_as_a_whole(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("from yesterday")
+    assert ask("export", "orders", "--output", "orders.csv").code == 0
+    assert (tmp_path / "orders.csv").read_text().startswith("as_of_position,")
+    assert [path.name for path in tmp_path.glob("orders.csv*")] == ["orders.csv"]
 
 
 def test_a_file_that_cannot_be_written_is_said(ask: Ask) -> None:

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from domain.enums import TradeType
 from domain.events import AccountFundingBooked, AccountPositionAsserted
-from projections import pnl, pnl_totals
+from projections import pnl, pnl_between, pnl_totals
 from tests.unit.projections.conftest import OpenViews
-from tests.unit.projections.logs import LogBuilder
+from tests.unit.projections.logs import START_NS, LogBuilder, MemoryLog
 
 
 def a_day() -> LogBuilder:
@@ -101,3 +101,92 @@ def test_fees_in_two_tokens_are_not_added_up(views_of: OpenViews) -> None:
     builder.filled("a", fill_key="2", fee_token="HYPE")
     (row,) = pnl(views_of(builder.events).positions(), {"BTC-USD": Decimal("43000")})
     assert (sorted(row.fees), row.net_pnl) == (["HYPE", "USDC"], None)
+
+
+# Of a stretch of the log
+
+
+def test_a_stretch_came_to_what_its_ends_differ_by(views_of: OpenViews) -> None:
+    log = MemoryLog(a_day().events)
+    views = views_of(a_day().events)
+    (btc,) = pnl_between(
+        views, log, 4, 5, {"BTC-USD": Decimal("43200")}, {"BTC-USD": Decimal("43050")}, trading_pair="BTC-USD"
+    )
+    assert (btc.amount, btc.mark_price, btc.realised_pnl) == (Decimal("0.3"), Decimal("43200"), Decimal("10"))
+    assert (btc.fees, btc.funding, btc.volume) == ({"USDC": Decimal("-0.22")}, Decimal(0), Decimal("4310"))
+    # 0.3 at 43,200 are worth 60 more than they cost; at the beginning 0.4 were worth 20 more.
+    assert (btc.unrealised_pnl, btc.net_pnl) == (Decimal("40"), Decimal("50.22"))
+    (unmarked,) = pnl_between(views, log, 4, 5, {"BTC-USD": Decimal("43200")})
+    assert (unmarked.realised_pnl, unmarked.unrealised_pnl, unmarked.net_pnl) == (Decimal("10"), None, None)
+
+
+def test_stretches_add_up_to_the_whole(views_of: OpenViews) -> None:
+    log = MemoryLog(a_day().events)
+    views = views_of(a_day().events)
+    marks = {"BTC-USD": Decimal("43200"), "ETH-USD": Decimal("2310")}
+    for middle in range(views.position + 1):
+        parts = [
+            *pnl_between(views, log, 0, middle, marks, marks),
+            *pnl_between(views, log, middle, views.position, marks, marks),
+        ]
+        (whole,) = pnl_totals(pnl(views.positions(), marks))
+        (total,) = pnl_totals(parts)
+        assert total == whole
+
+
+def test_a_stretch_names_no_market_that_was_neither_moved_nor_held(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    builder.open_order("a", "77")
+    builder.filled("a", fill_key="1")
+    builder.filled("a", fill_key="2", trade_type=TradeType.SELL)
+    builder.open_order("b", "78", trading_pair="ETH-USD")
+    builder.filled("b", fill_key="3", trading_pair="ETH-USD")
+    views, log = views_of(builder.events), MemoryLog(builder.events)
+    assert [row.trading_pair for row in pnl_between(views, log, 5, 9)] == ["ETH-USD"]
+    assert [row.trading_pair for row in pnl_between(views, log, 5, 8)] == []
+    assert pnl_between(views, log, 0, 0) == []
+
+
+def test_the_position_before_a_time_is_zero_before_the_ledger_began(views_of: OpenViews) -> None:
+    views = views_of(a_day().events)
+    second = START_NS + 1_000_000
+    assert [views.position_before(at) for at in (START_NS, second, second + 1, 2**62)] == [0, 1, 2, 10]
+
+
+# Of a strategy
+
+
+def test_a_strategy_has_a_book_of_its_own_fills(views_of: OpenViews) -> None:
+    builder = LogBuilder()
+    builder.open_order("mine", "77", tag="maker")
+    builder.open_order("other", "78", tag="taker")
+    builder.filled("mine", fill_key="1", amount=Decimal("1"), fee=Decimal("1"))
+    builder.filled("other", fill_key="2", amount=Decimal("1"), price=Decimal("44000"), fee=Decimal("2"))
+    builder.filled(
+        "mine",
+        fill_key="3",
+        amount=Decimal("1"),
+        price=Decimal("43100"),
+        trade_type=TradeType.SELL,
+        fee=Decimal("1"),
+    )
+    builder.account(
+        AccountFundingBooked,
+        funding_key="f",
+        trading_pair="BTC-USD",
+        amount=Decimal("-0.5"),
+        token="USDC",
+        rate=Decimal("0.1"),
+        position_size=Decimal("1"),
+    )
+    views, log = views_of(builder.events), MemoryLog(builder.events)
+    (mine,) = pnl(views.positions(tag="maker"))
+    assert (mine.amount, mine.realised_pnl, mine.funding) == (Decimal(0), Decimal(100), Decimal(0))
+    assert (mine.fees, mine.net_pnl) == ({"USDC": Decimal(2)}, Decimal(98))
+    (other,) = views.positions(tag="taker")
+    assert (other.amount, other.average_entry, other.last_position) == (Decimal(1), Decimal(44000), 8)
+    assert views.positions(tag="nobody") == []
+    with views.at(8, log) as then:
+        assert [row.amount for row in then.positions(tag="maker")] == [Decimal(1)]
+    (closing,) = pnl_between(views, log, 8, 10, tag="maker", opening_marks={"BTC-USD": Decimal(43000)})
+    assert (closing.realised_pnl, closing.net_pnl) == (Decimal(100), Decimal(99))
