@@ -17,7 +17,7 @@ import msgspec
 from domain.events import Fill
 from domain.in_flight_order import InFlightOrder
 from domain.position import Position
-from domain.updates import FundingUpdate, OrderUpdate, PositionUpdate, TradeUpdate
+from domain.updates import FundingUpdate, OrderDetails, OrderUpdate, PositionUpdate, TradeUpdate
 
 __all__ = [
     "AdjustBalance",
@@ -93,7 +93,11 @@ class BookedFill(msgspec.Struct, frozen=True, gc=False):
 
 
 class Transfer(msgspec.Struct, frozen=True, gc=False):
-    """Money that moved without a trade; as `AccountLedgerUpdateBooked`."""
+    """Money that moved without a trade; as `AccountLedgerUpdateBooked`.
+
+    `cash_effect` is what it did to the account's cash, signed; None while that is not known: then the cash is
+    not compared in the run that books it.
+    """
 
     update_key: str
     kind: str
@@ -101,6 +105,7 @@ class Transfer(msgspec.Struct, frozen=True, gc=False):
     token: str
     detail: str
     exchange_time_ms: int
+    cash_effect: Decimal | None = None
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +116,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     that the report names. `positions` by trading pair (absent: flat). `cash` is the fold of the opening
     balance and everything since, in units of the collateral token; None while no opening balance is known.
     `books_begin_ms`: what the venue reports from before this venue time is in the opening balances.
+    `clock_ns` is our own clock when the report was begun (when the venue's showed its `taken_at_ms`): the age
+    of what happened here is told by it. None: the two clocks are taken to agree.
     """
 
     books_begin_ms: int
@@ -120,6 +127,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     transfers: Sequence[Transfer] = ()
     positions: Mapping[str, Position] = {}
     cash: Decimal | None = None
+    clock_ns: int | None = None
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
@@ -153,8 +161,10 @@ class VenueReport(msgspec.Struct, frozen=True, kw_only=True):
     asked for one by one, by client order id; `details` terms and status of orders that were placed elsewhere,
     by exchange order id, where the venue told them. `positions` lists every market that is not flat, at
     `positions_at_ms`. `cash` is the account's value without what its open positions are worth (Hyperliquid's
-    `totalRawUsd`), at the same time. `steps` has the amount step of each market (base units). `failures` says
-    in words what could not be asked or read.
+    `totalRawUsd`), at the same time. Both are judged against fills, funding and transfers that are complete
+    until then, so those are asked for after them: a window that ends before `positions_at_ms` judges neither.
+    `steps` has the amount step (base units) of each market that `positions` would list, and of no other: one
+    that is here and not there is flat. `failures` says in words what could not be asked or read.
     """
 
     taken_at_ms: int
@@ -177,9 +187,15 @@ class VenueReport(msgspec.Struct, frozen=True, kw_only=True):
 
 class BookFill(msgspec.Struct, frozen=True, gc=False, tag="book_fill"):
     """Book the execution, to its order if it has one, to a newly found external order otherwise.
-    `order` are that order's terms where the venue told them."""
+
+    `client_order_id` names the order in the books it belongs to. Without one, and unless the execution is
+    ownerless, an order is adopted with `terms`, which all of its executions in the report fit into, and then
+    takes `order`, its status where the venue told it (with the last of those executions).
+    """
 
     update: TradeUpdate
+    client_order_id: str | None = None
+    terms: OrderDetails | None = None
     order: OrderUpdate | None = None
 
 
@@ -191,9 +207,15 @@ class CorrectFill(msgspec.Struct, frozen=True, gc=False, tag="correct_fill"):
 
 
 class TakeOrderUpdate(msgspec.Struct, frozen=True, gc=False, tag="take_order_update"):
-    """Apply what the venue says about an order; one nobody knows becomes an external order."""
+    """Apply what the venue says about an order; one nobody knows becomes an external order.
+
+    `client_order_id` names the order in the books it is about. `settles_requests`: a cancel or amend of it
+    that is still out did not take effect, as this update shows.
+    """
 
     update: OrderUpdate
+    client_order_id: str | None = None
+    settles_requests: bool = False
 
 
 class ProveAbsent(msgspec.Struct, frozen=True, gc=False, tag="prove_absent"):
@@ -221,14 +243,18 @@ class BookTransfer(msgspec.Struct, frozen=True, gc=False, tag="book_transfer"):
 
 
 class AdjustPosition(msgspec.Struct, frozen=True, gc=False, tag="adjust_position"):
-    """Go on from what the venue says the position is."""
+    """Go on from what the venue says the position is: `update`, as of the venue time `at_ms`."""
 
     update: PositionUpdate
+    at_ms: int
 
 
 class AdjustBalance(msgspec.Struct, frozen=True, gc=False, tag="adjust_balance"):
+    """Go on from what the venue says the cash is, as of the venue time `at_ms`."""
+
     token: str
     amount: Decimal
+    at_ms: int
 
 
 class TakeLeverage(msgspec.Struct, frozen=True, gc=False, tag="take_leverage"):
