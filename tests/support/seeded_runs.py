@@ -130,6 +130,7 @@ async def seeded_run(world: RecordedLive, seed: int, *, parts: int = 1) -> None:
 async def _act(world: RecordedLive, draw: random.Random) -> None:
     """One thing that a strategy might do, until it is with the venue or its outcome is unknown."""
     connector = world.connector
+    await _quoted(world)
     live = [order for order in connector.open_orders() if order.state == OrderState.OPEN]
     what = draw.random()
     if live and what < 0.2:
@@ -156,12 +157,16 @@ async def _act(world: RecordedLive, draw: random.Random) -> None:
 async def _back_and_forth(world: RecordedLive) -> None:
     """Place an order off the market and take it back: something to record."""
     connector = world.connector
-    await world.until(
-        "orders can be placed", lambda: connector.ready and connector.order_book(PAIR).mid_price is not None
-    )
+    await world.until("orders can be placed", lambda: connector.ready)
+    await _quoted(world)
     order = connector.buy(PAIR, _AMOUNT, world.price("0.9"))
     await _placed(world, order)
     connector.cancel(order)
+
+
+async def _quoted(world: RecordedLive) -> None:
+    connector = world.connector
+    await world.until("the market has two sides", lambda: connector.order_book(PAIR).mid_price is not None)
 
 
 async def _placed(world: RecordedLive, client_order_id: str) -> None:
@@ -173,6 +178,8 @@ async def _placed(world: RecordedLive, client_order_id: str) -> None:
 
 
 async def _drop_sockets(world: RecordedLive) -> None:
+    # A fault may have taken them already, and then there are none to drop.
+    await world.until("the sockets are up", lambda: world.connector.ready)
     before = world.connector.reconnects
     world.sim.drop_sockets(world.account)
     await world.until("the loss is noticed", lambda: world.connector.reconnects > before)
