@@ -15,8 +15,9 @@ from domain.event_codec import EncodedEvents
 from domain.inputs import AmendOrder, CancelOrders, Started
 from domain.outcome import Outcome
 from replays.cores import MakeCore
-from replays.recording import AnyInput, RecordedInput, SessionHeader
+from replays.recording import AnyInput, AnyRequest, RecordedInput, SessionHeader
 from replays.replaying import failure_text
+from replays.requests import OpenRequests
 from replays.rerouting import Requests, Rerouting
 
 __all__ = ["Step", "WholeSession", "originators"]
@@ -25,13 +26,15 @@ _NO_OUTCOME = Outcome([], [])
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One input of a run. `at` is its index in the whole recording, `item` the input as it was stepped."""
+    """One input of a run. `at` is its index in the whole recording, `item` the input as it was stepped, and
+    `answers` the request of this run that it is the answer to."""
 
     at: int
     item: AnyInput
     outcome: Outcome
     failure: str
     core: ConnectorBase
+    answers: AnyRequest | None = None
 
 
 class _Named(msgspec.Struct):
@@ -102,6 +105,7 @@ class WholeSession:
         self, indices: Sequence[int], rerouting: Rerouting | None, started: Started | None = None
     ) -> Iterator[Step]:
         core = self._make_core(self.header)
+        requests = OpenRequests()
         for at in indices:
             item: AnyInput | None = self.recorded[at].item
             if started is not None and isinstance(item, Started):
@@ -110,14 +114,17 @@ class WholeSession:
                 item = rerouting.adapted(item)
             if item is None:
                 continue
+            answers = requests.take(item)
             try:
                 outcome = core.step(item)
             except Exception as error:
-                yield Step(at, item, _NO_OUTCOME, failure_text(error), core)
+                yield Step(at, item, _NO_OUTCOME, failure_text(error), core, answers)
                 return
+            if outcome.effects:
+                requests.note(outcome.effects)
             if rerouting is not None:
                 rerouting.note(at, outcome.effects)
-            yield Step(at, item, outcome, "", core)
+            yield Step(at, item, outcome, "", core, answers)
 
     def closed(self, indices: Collection[int]) -> tuple[int, ...]:
         """Of these, in their order, those whose orders are created by others of these."""

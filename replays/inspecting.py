@@ -45,6 +45,8 @@ def header_data(header: SessionHeader) -> dict[str, Any]:
 def input_data(recorded: RecordedInput) -> dict[str, Any]:
     """An input with what it led to, as plain data: bytes parsed where they are JSON, events decoded."""
     data = decoded_input(recorded.item)
+    if recorded.answers is not None:
+        data["answers"] = msgspec.to_builtins(recorded.answers)
     data["events"] = [plain_members(*event) for event in recorded.events]
     data["effects_digest"] = recorded.effects_digest.hex()
     if recorded.failure:
@@ -238,6 +240,7 @@ def _difference(left: RecordedInput | None, right: RecordedInput | None) -> dict
                 ("events", left.events != right.events),
                 ("effects", left.effects_digest != right.effects_digest),
                 ("failure", left.failure != right.failure),
+                ("answers", left.answers != right.answers),
             )
             if differs
         ]

@@ -30,6 +30,7 @@ from replays.recording import (
     effects_digest,
     encode_recorded,
 )
+from replays.requests import OpenRequests
 from replays.session_file import SessionWriter
 
 __all__ = ["SessionRecorder", "recording_path", "recordings_in"]
@@ -79,6 +80,7 @@ class SessionRecorder:
         self._total_bytes_max = total_bytes_max
         self._on_failure = on_failure
         self._on_recovery = on_recovery
+        self._requests = OpenRequests()
         self._queue: deque[tuple[bytes, int, int]] = deque()
         self._bytes_recorded = 0
         self._bytes_taken = 0
@@ -120,12 +122,16 @@ class SessionRecorder:
 
     def _keep(self, item: Input, outcome: Outcome, failure: str) -> None:
         changes, effects = outcome.changes, outcome.effects
+        answers = self._requests.take(item)
+        if effects:
+            self._requests.note(effects)
         frame = encode_recorded(
             RecordedInput(
                 cast(AnyInput, item),
                 encode_events([change.event for change in changes]) if changes else (),
                 effects_digest(effects) if effects else NO_EFFECTS,
                 failure,
+                answers,
             )
         )
         self.inputs += 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from domain.effects import Effect
+from domain.effects import Effect, Query, SendAction
 from domain.event_codec import EncodedEvents
 from domain.inputs import (
     AmendOrder,
@@ -40,6 +40,7 @@ __all__ = [
     "NO_EFFECTS",
     "SESSION_SUFFIX",
     "AnyInput",
+    "AnyRequest",
     "RecordedInput",
     "SessionHeader",
     "decode_recorded",
@@ -73,6 +74,9 @@ AnyInput = (
     | LedgerStalled
 )
 """Every input there is, told apart by its `kind`."""
+
+AnyRequest = SendAction | Query
+"""What an HTTP answer can answer, as the core asked it: not signed yet."""
 
 NO_EFFECTS = b""
 """The effects digest of an input without effects, as most are: it takes no room."""
@@ -113,13 +117,15 @@ class RecordedInput(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One input and what it led to: the events in full, of the effects a digest.
 
     `failure` is what the core raised on it, type and message, empty when it did not: such an input is the
-    last of its session.
+    last of its session. `answers` is the request that the input is the answer to, or the failure of; None for
+    any other input, and when the core had not asked.
     """
 
     item: AnyInput
     events: EncodedEvents = ()
     effects_digest: bytes = NO_EFFECTS
     failure: str = ""
+    answers: AnyRequest | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

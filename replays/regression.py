@@ -10,15 +10,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
+from domain.effects import Query, SendAction
 from domain.errors import LedgerError
 from domain.event_codec import encode_events
+from domain.outcome import Outcome
 from replays.cores import MakeCore
 from replays.cores import make_core as installed_core
+from replays.cutting import derived_header
 from replays.errors import RecordingError
-from replays.recording import FORMAT_VERSION, RecordedInput, effects_digest
+from replays.recording import FORMAT_VERSION, AnyInput, AnyRequest, RecordedInput, effects_digest
 from replays.replaying import Replay, compare, failure_text
-from replays.reporting import divergence_text, headline
+from replays.reporting import divergence_text, effect_line, headline, input_line
+from replays.requests import OpenRequests
 from replays.session_file import SessionParts, SessionReader, read_sessions, write_session
 
 __all__ = ["NoTestError", "Update", "check", "parts_of", "update"]
@@ -102,8 +107,9 @@ def check(paths: Sequence[Path], shown_as: Sequence[object] = (), make_core: Mak
 def update(path: Path, make_core: MakeCore | None = None) -> Update:
     """Let this version go through the inputs and write what they lead to into the file, as the expectation.
 
-    The inputs stay as they are; a file in which nothing changes is not touched. Raises what `check` raises,
-    and `NoTestError` for a part of a longer session and for an older format (such a file is kept as it is).
+    The inputs stay as they are, but for the numbers of requests where these are others now; a file in which
+    nothing changes is not touched. Raises what `check` raises, and `NoTestError` for a part of a longer
+    session and for an older format (such a file is kept as it is).
     """
     recording = read_sessions([path])
     header = recording.header
@@ -117,37 +123,81 @@ def update(path: Path, make_core: MakeCore | None = None) -> Update:
         raise NoTestError(
             "It is one of several parts of a session. Make one file of them first: orderledger session cut"
         )
-    changes: list[str] = []
-    inputs = tuple(_rerun(recording, (make_core or installed_core), changes))
+    rerun = _Rerun(recording, make_core or installed_core)
+    inputs = tuple(rerun)
     if not inputs:
         raise NoTestError("It holds no input, so there is nothing to replay.")
-    updated = Update(path=path, inputs=len(inputs), changes=tuple(changes), was_open=not recording.is_closed)
+    updated = Update(
+        path=path, inputs=len(inputs), changes=tuple(rerun.changes), was_open=not recording.is_closed
+    )
     if updated.is_changed:
-        write_session(path, msgspec.structs.replace(header, package_version=version("orderledger")), inputs)
+        header = replace(header, package_version=version("orderledger"))
+        if rerun.left_out:
+            header = derived_header(header, "without answers to what is not asked any more")
+        write_session(path, header, inputs)
     return updated
 
 
-def _rerun(recording: SessionParts, make_core: MakeCore, changes: list[str]) -> Iterator[RecordedInput]:
-    core = make_core(recording.header)
-    for recorded in recording:
-        try:
-            outcome = core.step(recorded.item)
-        except Exception as error:
-            failure = failure_text(error)
-            if failure != recorded.failure:
-                raise NoTestError(
-                    f"The core fails on input {recorded.item.sequence} ({failure}). That is no expectation: "
-                    "nothing was rewritten."
-                ) from error
-            yield recorded
-            return
+class _Rerun:
+    """What this version does on the inputs of a recording. Iterate to get what would be recorded now.
+
+    Answers go to the requests that ask what they answer, also where these have other numbers now; what
+    answers nothing any more is left out. `changes` says what differs, a line each.
+    """
+
+    def __init__(self, recording: SessionParts, make_core: MakeCore) -> None:
+        self.changes: list[str] = []
+        self.left_out = 0
+        self._recording = recording
+        self._core = make_core(recording.header)
+        self._requests = OpenRequests()
+        self._new: dict[int, AnyRequest] = {}
+
+    def __iter__(self) -> Iterator[RecordedInput]:
+        for recorded in self._recording:
+            item = self._requests.addressed(recorded.item, recorded.answers)
+            if item is None:
+                self.left_out += 1
+                self.changes.append(
+                    f"{input_line(recorded.item)}: left out, nothing asks any more for what it answers"
+                )
+                continue
+            answers = self._requests.take(item)
+            try:
+                outcome = self._core.step(item)
+            except Exception as error:
+                failure = failure_text(error)
+                if failure != recorded.failure:
+                    raise NoTestError(
+                        f"The core fails on input {item.sequence} ({failure}). That is no expectation: "
+                        "nothing was rewritten."
+                    ) from error
+                yield replace(recorded, item=item, answers=answers)
+                return
+            self._requests.note(outcome.effects)
+            yield self._compared(recorded, item, answers, outcome)
+        self._tell_of_unanswered()
+
+    def _compared(
+        self, recorded: RecordedInput, item: AnyInput, answers: AnyRequest | None, outcome: Outcome
+    ) -> RecordedInput:
         divergence = compare(recorded, outcome)
         if divergence is None:
-            yield recorded
-            continue
-        changes.append(headline(divergence).removeprefix("diverged at "))
+            return replace(recorded, item=item, answers=answers)
+        self.changes.append(headline(divergence).removeprefix("diverged at "))
+        if divergence.effects_differ:
+            self._new |= {
+                effect.request_id: effect
+                for effect in outcome.effects
+                if isinstance(effect, SendAction | Query)
+            }
         events = encode_events(change.event for change in outcome.changes)
-        yield RecordedInput(recorded.item, events, effects_digest(outcome.effects))
+        return RecordedInput(item, events, effects_digest(outcome.effects), answers=answers)
+
+    def _tell_of_unanswered(self) -> None:
+        for request in self._requests:
+            if request.request_id in self._new:
+                self.changes.append(f"asked, and nothing in the recording answers it: {effect_line(request)}")
 
 
 class _Expecting:

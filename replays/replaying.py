@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -25,7 +26,16 @@ from domain.outcome import Outcome
 from replays.cores import MakeCore
 from replays.cores import make_core as installed_core
 from replays.differences import EventDifference, event_differences
-from replays.recording import EFFECTS_NOT_KNOWN, AnyInput, RecordedInput, SessionHeader, effects_digest
+from replays.errors import RecordingError
+from replays.recording import (
+    EFFECTS_NOT_KNOWN,
+    AnyInput,
+    AnyRequest,
+    RecordedInput,
+    SessionHeader,
+    effects_digest,
+)
+from replays.requests import OpenRequests, question
 from replays.state import ReplayState, StateFollower
 
 __all__ = [
@@ -50,6 +60,9 @@ _SWEEP_EVENTS = 1_024
 
 _ACCOUNT_STORY_MAX = 20
 _PROGRESS_EVERY = 1_024
+_LOOK_AHEAD = 20_000
+"""So many inputs are read, at most, to find what the recording tells of a request."""
+
 _FRAMES_SHOWN = 6
 
 
@@ -98,6 +111,8 @@ class DivergenceKind(StrEnum):
     """The core failed on an input that it once went through."""
     DID_NOT_RAISE = "did_not_raise"
     """The recording ends with a failure of the core, which does not fail (in this way) any more."""
+    ANSWER = "answer"
+    """The answer is to something else than what is asked now."""
     LEDGER = "ledger"
     """The events do not stand in the ledger as they were computed."""
 
@@ -120,9 +135,12 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     """The first input whose outcome is not the recorded one, and everything needed to see why.
 
     `answered` is the request that the input answers, where it is an answer. `effects` are those that came
-    now; of the recorded ones only the digest is kept, so `effects_differ` says all there is to say. `failure`
-    is what the core raised (type and message) and `raised_at` where, innermost last. `remark` is for checks
-    against something else than the recording.
+    now. Of the recorded ones only the digest is kept, so `effects_differ` says nearly all there is to say;
+    `requests` are those that the recording names further on, with their answers, and that have the numbers of
+    requests made now (or the next number, when none is made). Of an answer to something else, `answered` is
+    what the recording says and `effects` the request that has this number now. `failure` is what the core
+    raised (type and message) and `raised_at` where, innermost last. `remark` is for checks against something
+    else than the recording.
     """
 
     kind: DivergenceKind
@@ -130,11 +148,12 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[EventDifference, ...] = ()
     effects_differ: bool = False
     effects: tuple[Effect, ...] = ()
+    requests: tuple[AnyRequest, ...] = ()
     expected_failure: str = ""
     failure: str = ""
     raised_at: tuple[str, ...] = ()
     remark: str = ""
-    answered: Effect | None = None
+    answered: AnyRequest | None = None
     stories: tuple[Story, ...] = ()
     session_id: str = ""
     command: str = ""
@@ -266,7 +285,8 @@ class Replay:
         self._files = tuple(files)
         self._digest = blake2b(digest_size=16)
         self._stories = _Stories(self.core)
-        self._requests: dict[int, Effect] = {}
+        self._requests = OpenRequests()
+        self._inputs = iter(self.recording)
 
     def run(self) -> ReplayReport:
         """Replay to the end, to `until` or to the first divergence."""
@@ -296,7 +316,7 @@ class Replay:
     def _steps(self) -> Iterator[tuple[RecordedInput, Outcome]]:
         core, until, on_progress = self.core, self._until, self._on_progress
         step, stories, digest = core.step, self._stories, self._digest
-        for recorded in self.recording:
+        for recorded in self._inputs:
             item = recorded.item
             if until is not None and item.sequence > until:
                 return
@@ -304,6 +324,9 @@ class Replay:
                 raise NotFromTheStartError(self.header.part, item.sequence)
             self.inputs += 1
             self.last_sequence = item.sequence
+            if recorded.answers is not None and not self._is_for_us(recorded):
+                yield recorded, Outcome([], [])
+                return
             try:
                 outcome = step(item)
             except Exception as error:
@@ -319,7 +342,7 @@ class Replay:
                 if events != recorded.events or effects_hash != recorded.effects_digest or recorded.failure:
                     self._diverged(_divergence(recorded, outcome, events, effects_hash))
                 if effects:
-                    self._note_requests(effects)
+                    self._requests.note(effects)
                 if changes:
                     stories.add(item, outcome)
             if self._check is not None and self.divergence is None:
@@ -335,16 +358,22 @@ class Replay:
     def _note(self, item: AnyInput) -> None:
         """Keep what a story or an explanation of a later input needs of this one."""
         if isinstance(item, RequestAnswered | RequestFailed):
-            self._requests.pop(item.request_id, None)
+            self._requests.take(item)
         elif isinstance(item, Started):
             self._stories.restore(item.open_orders)
         elif isinstance(item, OrderLookedUp) and item.events:
             self._stories.restore((item.events,))
 
-    def _note_requests(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, SendAction | Query):
-                self._requests[effect.request_id] = effect
+    def _is_for_us(self, recorded: RecordedInput) -> bool:
+        """Whether an answer is to what this core asked; where it is not, that is the divergence."""
+        own, answers = self._requests.of(recorded.item), recorded.answers
+        if own == answers or answers is None or (own is not None and question(own) == question(answers)):
+            return True
+        now = () if own is None else (own,)
+        self._diverged(
+            Divergence(kind=DivergenceKind.ANSWER, item=recorded.item, effects=now, answered=answers)
+        )
+        return False
 
     def _raised(self, recorded: RecordedInput, error: Exception) -> None:
         failure = failure_text(error)
@@ -366,16 +395,35 @@ class Replay:
         if divergence is None:
             return
         item = divergence.item
-        answered = None
-        if isinstance(item, RequestAnswered | RequestFailed):
-            answered = self._requests.get(item.request_id)
         concerned = dict.fromkeys(difference.originator_id for difference in divergence.differences)
         self.divergence = msgspec.structs.replace(
             divergence,
-            answered=answered,
+            requests=self._recorded_requests(divergence.effects) if divergence.effects_differ else (),
+            answered=divergence.answered or self._requests.of(item),
             stories=tuple(self._stories.of(originator_id) for originator_id in concerned),
             session_id=self.header.session_id,
             command=self._command(item.sequence),
+        )
+
+    def _recorded_requests(self, effects: Sequence[Effect]) -> tuple[AnyRequest, ...]:
+        """What the recording tells further on of requests with the numbers of those made now, where they
+        differ from these."""
+        made = {effect.request_id: effect for effect in effects if isinstance(effect, SendAction | Query)}
+        numbers = made.keys() or {self._requests.last + 1}
+        found: dict[int, AnyRequest] = {}
+        try:
+            for recorded in islice(self._inputs, _LOOK_AHEAD):
+                answers = recorded.answers
+                if answers is not None and answers.request_id in numbers:
+                    found[answers.request_id] = answers
+                if len(found) == len(numbers):
+                    break
+        except RecordingError:
+            pass  # there is a divergence to tell of; the damage is told by whoever reads that far
+        return tuple(
+            request
+            for number, request in sorted(found.items())
+            if _encode(request) != _encode(made.get(number))
         )
 
     def _command(self, sequence: int) -> str:

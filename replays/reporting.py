@@ -17,7 +17,15 @@ from domain.inputs import Input
 from replays.differences import EventDifference, plain_members
 from replays.replaying import Divergence, DivergenceKind, Story
 
-__all__ = ["decoded_input", "divergence_data", "divergence_text", "event_line", "headline", "input_line"]
+__all__ = [
+    "decoded_input",
+    "divergence_data",
+    "divergence_text",
+    "effect_line",
+    "event_line",
+    "headline",
+    "input_line",
+]
 
 _WIDTH = 110
 _BYTES_SHOWN = 1_200
@@ -46,6 +54,7 @@ _SAID = {
     DivergenceKind.EFFECTS: "the recorded events, but other effects",
     DivergenceKind.RAISED: "the core fails",
     DivergenceKind.DID_NOT_RAISE: "the core does not fail as recorded",
+    DivergenceKind.ANSWER: "the answer is to something else",
     DivergenceKind.LEDGER: "the ledger holds something else",
 }
 
@@ -64,6 +73,8 @@ def _what_differs(divergence: Divergence) -> str:
     if divergence.kind is DivergenceKind.DID_NOT_RAISE:
         now = f"raised {divergence.failure}" if divergence.failure else "went on"
         return f"the core once raised {divergence.expected_failure}, and now {now}"
+    if divergence.kind is DivergenceKind.ANSWER:
+        return _other_answer(divergence)
     if divergence.remark:
         return divergence.remark
     if not divergence.differences:
@@ -71,6 +82,13 @@ def _what_differs(divergence: Divergence) -> str:
     first, *others = divergence.differences
     more = f" (and {len(others)} more)" if others else ""
     return _difference_line(first) + more
+
+
+def _other_answer(divergence: Divergence) -> str:
+    assert divergence.answered is not None, "only an answer whose request is known is found to be another's"
+    number = f"request {divergence.answered.request_id}"
+    now = f"is now: {effect_line(divergence.effects[0])}" if divergence.effects else "is now not asked"
+    return f"it answers {number}, which was: {effect_line(divergence.answered)}; {number} {now}"
 
 
 def _difference_line(difference: EventDifference) -> str:
@@ -106,6 +124,13 @@ def event_line(event: LedgerEvent) -> str:
     return _cut(f"{event.topic} {_members_line(members)}", _LINE_SHOWN)
 
 
+def effect_line(effect: Effect) -> str:
+    """An effect in one line: its kind and what it holds."""
+    members = msgspec.to_builtins(effect)
+    kind = members.pop("kind")
+    return _cut(f"{kind} {_members_line(members)}", _LINE_SHOWN)
+
+
 # -- the whole report ----------------------------------------------------------------------------------------
 
 
@@ -135,6 +160,10 @@ def _lines(divergence: Divergence) -> Iterator[str]:
         yield ""
         yield "The effects are not the recorded ones (of which only a digest is kept). They are now:"
         yield from _indented(_effect_lines(divergence.effects))
+    if divergence.requests:
+        yield ""
+        yield "What the recording tells further on, where it holds the answers to them:"
+        yield from _indented(_effect_lines(divergence.requests))
     for story in divergence.stories:
         if story.events:
             yield ""
@@ -179,9 +208,7 @@ def _effect_lines(effects: Sequence[Effect]) -> Iterator[str]:
     if not effects:
         yield "none"
     for effect in effects[:_EFFECTS_SHOWN]:
-        members = msgspec.to_builtins(effect)
-        kind = members.pop("kind")
-        yield _cut(f"{kind} {_members_line(members)}", _LINE_SHOWN)
+        yield effect_line(effect)
     if len(effects) > _EFFECTS_SHOWN:
         yield f"... and {len(effects) - _EFFECTS_SHOWN} more"
 
@@ -230,6 +257,7 @@ def divergence_data(divergence: Divergence) -> dict[str, Any]:
         "differences": [msgspec.to_builtins(difference) for difference in divergence.differences],
         "effects_differ": divergence.effects_differ,
         "effects": [msgspec.to_builtins(effect) for effect in divergence.effects],
+        "requests": [msgspec.to_builtins(request) for request in divergence.requests],
         "expected_failure": divergence.expected_failure,
         "failure": divergence.failure,
         "raised_at": list(divergence.raised_at),

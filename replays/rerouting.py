@@ -15,11 +15,9 @@ from msgspec.structs import replace
 from domain.effects import Effect, LookUpOrder, Query, SendAction
 from domain.inputs import OrderLookedUp, RequestAnswered, RequestFailed
 from replays.recording import AnyInput
+from replays.requests import question, without_times
 
 __all__ = ["Requests", "Rerouting", "timeless"]
-
-_TIMES_FROM = 10**12
-"""Numbers from here on are times in milliseconds or nonces, not ids."""
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -52,7 +50,9 @@ class Requests:
                 answer = answered_at.get(effect.request_id)
                 if answer is None:
                     continue
-                request = _Request(effect.request_id, at, answer, *_fingerprints(effect))
+                request = _Request(
+                    effect.request_id, at, answer, question(effect), question(effect, times=False)
+                )
                 self.exactly.setdefault(request.exactly, []).append(request)
                 self.roughly.setdefault(request.roughly, []).append(request)
 
@@ -92,8 +92,10 @@ class Rerouting:
 
     def _recorded(self, at: int, effect: SendAction | Query) -> _Request | None:
         """The recorded request that this one is: made by the same input, else the first still unanswered."""
-        exactly, roughly = _fingerprints(effect)
-        for known in (self._requests.exactly.get(exactly, ()), self._requests.roughly.get(roughly, ())):
+        for known in (
+            self._requests.exactly.get(question(effect), ()),
+            self._requests.roughly.get(question(effect, times=False), ()),
+        ):
             free = [
                 request
                 for request in known
@@ -104,28 +106,8 @@ class Rerouting:
         return None
 
 
-def _fingerprints(effect: SendAction | Query) -> tuple[bytes, bytes]:
-    """What a request asks: exactly, and without the times in it."""
-    if isinstance(effect, SendAction):
-        asked: dict[str, Any] = {"action": effect.action, "acting_for": effect.acting_for}
-    else:
-        asked = {"body": effect.body}
-    return _encode(asked), _encode(_timeless(asked))
-
-
 def timeless(effect: Effect) -> Any:
     """An effect as plain data without its number and without times: equal for effects that do the same."""
     plain = msgspec.to_builtins(effect)
     plain.pop("request_id", None)
-    return _timeless(plain)
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _timeless(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_timeless(inner) for inner in value]
-    return 0 if isinstance(value, int) and value >= _TIMES_FROM else value
-
-
-_encode = msgspec.msgpack.Encoder(order="sorted").encode
+    return without_times(plain)

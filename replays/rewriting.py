@@ -20,7 +20,7 @@ from domain.event_codec import encode_events
 from domain.inputs import Input, OrderLookedUp, RequestAnswered, RequestFailed, Started
 from domain.outcome import Outcome
 from replays.cores import REWRITERS_GROUP, MakeCore, installed
-from replays.recording import AnyInput, RecordedInput, SessionHeader, effects_digest
+from replays.recording import AnyInput, AnyRequest, RecordedInput, SessionHeader, effects_digest
 from replays.replaying import NotFromTheStartError, Recording, compare, failure_text
 
 __all__ = [
@@ -48,18 +48,18 @@ class VenueRewriter(Protocol):
     that an answer belongs to.
     """
 
-    def question(self, request: SendAction | Query) -> Question:
+    def question(self, request: AnyRequest) -> Question:
         """What the request asks; two with equal questions may be given each other's answer."""
 
     def market_of(self, item: Input) -> str:
         """What an input says, where that is public market data (such as `bbo BTC`); else empty."""
 
     def without_orders(
-        self, item: _Item, answered: SendAction | Query | None, is_other: Callable[[str], bool]
+        self, item: _Item, answered: AnyRequest | None, is_other: Callable[[str], bool]
     ) -> _Item | None:
         """A frame or an answer without what it says of other orders; None when nothing else is in it."""
 
-    def scaled(self, item: _Item, answered: SendAction | Query | None, scale: Scale) -> _Item:
+    def scaled(self, item: _Item, answered: AnyRequest | None, scale: Scale) -> _Item:
         """A frame or an answer with every amount and value of the account scaled; prices stay."""
 
 
@@ -76,7 +76,7 @@ class RewritingError(LedgerError):
 class Transform(Protocol):
     """What becomes of each input. `item` None leaves it out."""
 
-    def item(self, item: AnyInput, answered: SendAction | Query | None) -> AnyInput | None: ...
+    def item(self, item: AnyInput, answered: AnyRequest | None) -> AnyInput | None: ...
 
     def question(self, question: Question) -> Question:
         """How the new core asks what the recorded one asked."""
@@ -127,11 +127,19 @@ class Rewriter:
             answered = self._old.answered(item)
             self._repeat(recorded)
             changed = self._transform.item(item, answered)
-            if changed is not None:
-                changed = self._addressed(changed, answered)
-            if changed is not None:
-                self.kept += 1
-                yield self._outcome(changed, recorded)
+            if changed is None:
+                continue
+            answers = None
+            if isinstance(changed, RequestAnswered | RequestFailed):
+                answers = self._answers(answered)
+                changed = None if answers is None else replace(changed, request_id=answers.request_id)
+            elif isinstance(changed, OrderLookedUp):
+                changed = self._looked_up(changed)
+            if changed is None:
+                self.answers_without_request += 1
+                continue
+            self.kept += 1
+            yield self._outcome(changed, recorded, answers)
 
     def _repeat(self, recorded: RecordedInput) -> None:
         """Step the recorded core: what it asks is needed, and only a core that repeats it asks the same."""
@@ -148,33 +156,26 @@ class Rewriter:
                 "with the version that recorded it, or keep only what comes before that input."
             )
 
-    def _addressed(self, item: AnyInput, answered: SendAction | Query | None) -> AnyInput | None:
-        """An answer with the id of the request that now asks for it."""
-        if isinstance(item, RequestAnswered | RequestFailed):
-            request_id = None
-            if answered is not None:
-                request_id = self._new.take(self._transform.question(self._old.question(answered)))
-            if request_id is None:
-                self.answers_without_request += 1
-                return None
-            return replace(item, request_id=request_id)
-        if isinstance(item, OrderLookedUp):
-            key = self._transform.lookup(item.key)
-            if not self._new.take_lookup(key):
-                self.answers_without_request += 1
-                return None
-            return replace(item, key=key)
-        return item
+    def _answers(self, answered: AnyRequest | None) -> AnyRequest | None:
+        """The request of the new core that asks what this one of the recorded core asks."""
+        if answered is None:
+            return None
+        return self._new.take(self._transform.question(self._old.question(answered)))
 
-    def _outcome(self, item: AnyInput, recorded: RecordedInput) -> RecordedInput:
+    def _looked_up(self, item: OrderLookedUp) -> OrderLookedUp | None:
+        """What the new core has looked up as it calls it; None when it has not."""
+        key = self._transform.lookup(item.key)
+        return replace(item, key=key) if self._new.take_lookup(key) else None
+
+    def _outcome(self, item: AnyInput, recorded: RecordedInput, answers: AnyRequest | None) -> RecordedInput:
         try:
             outcome = self._new.step(item)
         except RewritingError as error:
             if not recorded.failure:
                 raise
-            return RecordedInput(item, failure=failure_text(error.__cause__ or error))
+            return RecordedInput(item, failure=failure_text(error.__cause__ or error), answers=answers)
         events = encode_events([change.event for change in outcome.changes])
-        return RecordedInput(item, events, effects_digest(outcome.effects))
+        return RecordedInput(item, events, effects_digest(outcome.effects), answers=answers)
 
 
 def step(core: ConnectorBase, item: AnyInput) -> Outcome:
@@ -193,7 +194,7 @@ class _Requests:
     def __init__(self, core: ConnectorBase, venue: VenueRewriter) -> None:
         self._core = core
         self._venue = venue
-        self._asked: dict[int, SendAction | Query] = {}
+        self._asked: dict[int, AnyRequest] = {}
         self._by_question: dict[Question, deque[int]] = {}
         self._lookups: Counter[str] = Counter()
 
@@ -201,7 +202,7 @@ class _Requests:
     def unanswered(self) -> int:
         return len(self._asked) + self._lookups.total()
 
-    def question(self, request: SendAction | Query) -> Question:
+    def question(self, request: AnyRequest) -> Question:
         return self._venue.question(request)
 
     def step(self, item: AnyInput) -> Outcome:
@@ -210,7 +211,7 @@ class _Requests:
             self._note(effect)
         return outcome
 
-    def answered(self, item: AnyInput) -> SendAction | Query | None:
+    def answered(self, item: AnyInput) -> AnyRequest | None:
         """The request that an answer with its own id belongs to, which is thereby answered."""
         if not isinstance(item, RequestAnswered | RequestFailed):
             return None
@@ -219,14 +220,12 @@ class _Requests:
             self._by_question[self.question(request)].remove(item.request_id)
         return request
 
-    def take(self, question: Question) -> int | None:
+    def take(self, question: Question) -> AnyRequest | None:
         """The oldest request that asks this, which is thereby answered."""
         waiting = self._by_question.get(question)
         if not waiting:
             return None
-        request_id = waiting.popleft()
-        del self._asked[request_id]
-        return request_id
+        return self._asked.pop(waiting.popleft())
 
     def take_lookup(self, key: str) -> bool:
         if not self._lookups[key]:

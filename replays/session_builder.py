@@ -39,6 +39,7 @@ from domain.inputs import (
 from domain.outcome import Outcome
 from replays.cores import MakeCore
 from replays.cores import make_core as installed_core
+from replays.cutting import derived_header
 from replays.order_keys import OrderKeys
 from replays.recording import AnyInput, RecordedInput, SessionHeader, effects_digest
 from replays.replaying import MemoryRecording, Recording
@@ -68,7 +69,6 @@ class SessionBuilder:
         self.run = SessionRun((make_core or installed_core)(header))
         self.given = Given(self)
         self.then = Then(self)
-        self.waiting: list[SendAction | Query] = []
         self._recorded: list[RecordedInput] = []
         self._keys = OrderKeys()
         self._stored: dict[str, list[LedgerEvent]] = {}
@@ -87,8 +87,10 @@ class SessionBuilder:
         **changed_options: Any,
     ) -> SessionBuilder:
         """Go through a recording, up to input `until` (without it: to the end, but do not stop), and go on
-        from there. What it led to is not part of what the first `then` looks at."""
-        builder = cls(with_options(recording.header, changed_options), make_core)
+        from there. What it led to is not part of what the first `then` looks at. Answers go to the requests
+        that ask what they answer, as in `run_session`."""
+        header = derived_header(with_options(recording.header, changed_options), "continued in code")
+        builder = cls(header, make_core)
         for recorded in recording:
             item = recorded.item
             if until is None and _ends_session(item):
@@ -96,7 +98,9 @@ class SessionBuilder:
             if until is not None and item.sequence > until:
                 break
             builder.now_ns = max(builder.now_ns, item.at_ns)
-            builder.step(item)
+            addressed = builder.run.open_requests.addressed(item, recorded.answers)
+            if addressed is not None:
+                builder.step(addressed)
         builder.look()
         return builder
 
@@ -104,9 +108,11 @@ class SessionBuilder:
 
     def step(self, item: Input) -> Outcome:
         """Feed one input as it is; `given` is the comfortable way."""
+        answers = self.run.open_requests.of(item)
         outcome = self.run.step(item)
         events = encode_events(change.event for change in outcome.changes)
-        recorded = RecordedInput(cast(AnyInput, item), events, effects_digest(outcome.effects))
+        digest = effects_digest(outcome.effects)
+        recorded = RecordedInput(cast(AnyInput, item), events, digest, answers=answers)
         self._recorded.append(recorded)
         self._keys.learn(recorded)
         if isinstance(item, Started):
@@ -115,11 +121,6 @@ class SessionBuilder:
                 self._stored[earlier[0].originator_id] = earlier
         for change in outcome.changes:
             self._stored.setdefault(change.event.originator_id, []).append(change.event)
-        if isinstance(item, RequestAnswered | RequestFailed):
-            self.waiting = [asked for asked in self.waiting if asked.request_id != item.request_id]
-        for effect in outcome.effects:
-            if isinstance(effect, SendAction | Query):
-                self.waiting.append(effect)
         return outcome
 
     def feed(self, item: Input) -> None:
@@ -229,7 +230,7 @@ class Given:
         self._session.feed(RequestFailed(request_id=request.request_id, reason=reason, sent=sent))
 
     def _waiting_for(self, kind: str) -> SendAction | Query:
-        waiting = self._session.waiting
+        waiting = list(self._session.run.open_requests)
         for request in waiting:
             if _type_of(request) == kind:
                 return request

@@ -35,6 +35,7 @@ from replays.recording import (
     FORMAT_VERSION,
     NO_EFFECTS,
     AnyInput,
+    AnyRequest,
     RecordedInput,
     SessionHeader,
     encode_recorded,
@@ -93,9 +94,10 @@ class SessionWriter:
         events: EncodedEvents = (),
         effects_digest: bytes = NO_EFFECTS,
         failure: str = "",
+        answers: AnyRequest | None = None,
     ) -> None:
         """Add one input with what it led to. Raises `OSError` when a full block cannot be written."""
-        recorded = RecordedInput(cast(AnyInput, item), events, effects_digest, failure)
+        recorded = RecordedInput(cast(AnyInput, item), events, effects_digest, failure, answers)
         self.append_frame(encode_recorded(recorded), item.sequence, item.at_ns)
 
     def append_frame(self, frame: bytes, sequence: int, at_ns: int) -> None:

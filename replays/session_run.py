@@ -19,6 +19,7 @@ from replays.cores import MakeCore
 from replays.cores import make_core as installed_core
 from replays.recording import SessionHeader
 from replays.replaying import Divergence, Recording, compare
+from replays.requests import OpenRequests
 
 __all__ = ["SessionRun", "run_session", "with_options"]
 
@@ -26,8 +27,9 @@ __all__ = ["SessionRun", "run_session", "with_options"]
 class SessionRun:
     """What a core did, input after input: its events and effects in their order, and how things stand.
 
-    `orders` are those that were seen in an event, as they stood after their last one. `first_difference` is
-    where a run first differs from the recording it was made from; it may well be meant to.
+    `orders` are those that were seen in an event, as they stood after their last one. `open_requests` wait
+    for an answer. `first_difference` is where a run first differs from the recording it was made from; it may
+    well be meant to.
     """
 
     def __init__(self, core: ConnectorBase) -> None:
@@ -36,11 +38,14 @@ class SessionRun:
         self.events: list[LedgerEvent] = []
         self.effects: list[Effect] = []
         self.orders: dict[str, OrderView] = {}
+        self.open_requests = OpenRequests()
         self.first_difference: Divergence | None = None
 
     def step(self, item: Input) -> Outcome:
         """Feed one input to the core. Raises what the core raises."""
         outcome = self.core.step(item)
+        self.open_requests.take(item)
+        self.open_requests.note(outcome.effects)
         self.inputs.append(item)
         self.effects += outcome.effects
         for change in outcome.changes:
@@ -107,13 +112,17 @@ def run_session(
 ) -> SessionRun:
     """Run all inputs of a recording through a core, under other options if some are given.
 
-    Unlike a replay it goes on after a difference. Raises what reading the recording raises, and what the
+    Unlike a replay it goes on after a difference: a recorded answer goes to the request that asks what it
+    answers, and is passed over when there is none. Raises what reading the recording raises, and what the
     core raises.
     """
     header = with_options(recording.header, changed_options)
     run = SessionRun((make_core or installed_core)(header))
     for recorded in recording:
-        outcome = run.step(recorded.item)
+        item = run.open_requests.addressed(recorded.item, recorded.answers)
+        if item is None:
+            continue
+        outcome = run.step(item)
         if run.first_difference is None:
             run.first_difference = compare(recorded, outcome)
     return run

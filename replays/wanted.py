@@ -18,6 +18,7 @@ from replays.properties import Property
 from replays.recording import (
     EFFECTS_NOT_KNOWN,
     SESSION_SUFFIX,
+    AnyRequest,
     RecordedInput,
     SessionHeader,
     effects_digest,
@@ -50,7 +51,8 @@ class AsItIs:
     """What this version of the core does is what should be done."""
 
     def expected(self, step: Step) -> RecordedInput:
-        return RecordedInput(step.item, _events_of(step), effects_digest(step.outcome.effects), step.failure)
+        digest = effects_digest(step.outcome.effects)
+        return RecordedInput(step.item, _events_of(step), digest, step.failure, step.answers)
 
 
 class ShowsProperty:
@@ -157,6 +159,11 @@ class SameDivergence:
             return _type_of(step.failure) == _type_of(self._divergence.failure)
         if step.failure:
             return False
+        if kind is DivergenceKind.ANSWER:
+            now = () if step.answers is None else (step.answers,)
+            return [timeless(request) for request in now] == [
+                timeless(effect) for effect in self._divergence.effects
+            ]
         if kind is DivergenceKind.EFFECTS:
             return [timeless(effect) for effect in step.outcome.effects] == [
                 timeless(effect) for effect in self._divergence.effects
@@ -170,13 +177,21 @@ class SameDivergence:
         recorded, kind = self._recorded, self._divergence.kind
         if kind is not DivergenceKind.EVENTS:
             digest = EFFECTS_NOT_KNOWN if kind is DivergenceKind.RAISED else recorded.effects_digest
-            return RecordedInput(step.item, recorded.events, digest, recorded.failure)
+            return RecordedInput(step.item, recorded.events, digest, recorded.failure, self._answers(step))
         events = _events_of(step)
         own = self._own(events)
         place = events.index(own[0]) if own else len(events)
         others = tuple(event for event in events if event not in own)
         right = self._right(step, events)
-        return RecordedInput(step.item, (*others[:place], *right, *others[place:]), EFFECTS_NOT_KNOWN)
+        events = (*others[:place], *right, *others[place:])
+        return RecordedInput(step.item, events, EFFECTS_NOT_KNOWN, answers=step.answers)
+
+    def _answers(self, step: Step) -> AnyRequest | None:
+        """What the input answers; where just that is not as recorded, what it answered then."""
+        recorded = self._recorded.answers
+        if self._divergence.kind is not DivergenceKind.ANSWER or recorded is None or step.answers is None:
+            return step.answers
+        return replace(recorded, request_id=step.answers.request_id)
 
     def _right(self, step: Step, actual: EncodedEvents) -> EncodedEvents:
         """The recorded events of the order or account concerned, with the versions they would have now.

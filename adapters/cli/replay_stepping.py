@@ -18,7 +18,14 @@ from domain.money import decimal_text
 from domain.position import Position
 from replays.errors import RecordingError
 from replays.replaying import Replay, Replayed
-from replays.reporting import decoded_input, divergence_data, divergence_text, event_line, input_line
+from replays.reporting import (
+    decoded_input,
+    divergence_data,
+    divergence_text,
+    effect_line,
+    event_line,
+    input_line,
+)
 from replays.session_file import SessionParts
 from replays.state import ReplayState, StateChange, changed
 
@@ -116,6 +123,8 @@ def _end(replayed: Replayed, *, as_json: bool) -> int:
 def _step_lines(replayed: Replayed, change: StateChange) -> Iterator[str]:
     item = replayed.input
     yield f"{utc_time(item.at_ns)}  input {input_line(item)}"
+    if replayed.recorded.answers is not None:
+        yield f"   answers  {effect_line(replayed.recorded.answers)}"
     for event in replayed.events:
         yield f"   event  {event.originator_id}  {event_line(event)}"
     for order in change.orders:
@@ -218,6 +227,7 @@ def _positions_text(positions: Sequence[Position]) -> str:
 def _data(replayed: Replayed, change: StateChange, *, with_state: bool) -> dict[str, Any]:
     data: dict[str, Any] = {
         "input": decoded_input(replayed.input),
+        "answers": msgspec.to_builtins(replayed.recorded.answers),
         "events": [{"topic": event.topic, **msgspec.to_builtins(event)} for event in replayed.events],
         "changed": msgspec.to_builtins(change),
         "divergence": None if replayed.divergence is None else divergence_data(replayed.divergence),

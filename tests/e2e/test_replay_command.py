@@ -385,6 +385,7 @@ def test_steps_show_what_each_input_changed_and_count_the_others(run: Run, tmp_p
     assert "readiness  waiting for" in ran.out
     assert "inputs changed nothing" in ran.out
     assert "   order  0x" in ran.out
+    assert "   answers  send_action request_id=" in ran.out
 
 
 def test_steps_are_json_lines_for_programs(run: Run, file: Path, recording: MemoryRecording) -> None:
@@ -394,6 +395,7 @@ def test_steps_are_json_lines_for_programs(run: Run, file: Path, recording: Memo
     ]
     assert [step["input"]["sequence"] for step in steps] == [since, since + 1, since + 2]
     assert steps[0]["events"][0]["topic"] == "order.filled"
+    assert steps[0]["answers"] is None
 
 
 # -- at a terminal -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from domain.event_codec import encode_events
 from domain.inputs import Input
 from replays.recording import RecordedInput, SessionHeader, effects_digest
 from replays.replaying import MemoryRecording
+from replays.requests import OpenRequests
 from tests.support.core import CoreSession
 
 __all__ = ["busy_session", "header_of", "recorded", "recording_of"]
@@ -39,12 +40,15 @@ def recording_of(session: CoreSession, **members: Any) -> MemoryRecording:
 
 def recorded(header: SessionHeader, inputs: Iterable[Input]) -> MemoryRecording:
     """These inputs, each with what this version of the core does on it."""
-    core = make_core(header)
+    core, requests = make_core(header), OpenRequests()
     kept = []
     for item in inputs:
+        answers = requests.take(item)
         outcome = core.step(item)
+        requests.note(outcome.effects)
         events = encode_events(change.event for change in outcome.changes)
-        kept.append(RecordedInput(item, events, effects_digest(outcome.effects)))  # type: ignore[arg-type]
+        digest = effects_digest(outcome.effects)
+        kept.append(RecordedInput(item, events, digest, answers=answers))  # type: ignore[arg-type]
     return MemoryRecording(header, kept)
 
 

@@ -18,8 +18,8 @@ the simulator, made to misbehave in one way, and what the connector did: every e
 A change of behaviour shows here first. When it is meant:
 
 - `pytest replays/sessions --sessions-update` writes what comes of the same inputs now, and says what changed;
-- `python -m tests.support.corpus [NAME ...]` makes recordings anew, which it takes when the connector asks
-  the venue for something else than it did: an old recording has no answer to a new question.
+- `python -m tests.support.corpus [NAME ...]` makes recordings anew, which it takes when the connector cannot
+  go on without asking the venue for something new: an old recording has no answer to a new question.
 
 Either way `tests/unit/replays/test_corpus.py` holds, in words of its own, what each of them must show.
 

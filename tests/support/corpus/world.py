@@ -25,6 +25,7 @@ from domain.inputs import Input, StreamFrame
 from domain.outcome import Outcome
 from replays.recording import AnyInput, RecordedInput, SessionHeader, effects_digest
 from replays.replaying import MemoryRecording, Replay
+from replays.requests import OpenRequests
 from replays.session_file import write_session
 from tests.support.live import FUNDS, PAIR, Live
 
@@ -91,10 +92,14 @@ class _Session:
 
     header: SessionHeader
     inputs: list[RecordedInput] = field(default_factory=list)
+    requests: OpenRequests = field(default_factory=OpenRequests)
 
     def record(self, item: Input, outcome: Outcome) -> None:
+        answers = self.requests.take(item)
+        self.requests.note(outcome.effects)
         events = encode_events(change.event for change in outcome.changes)
-        self.inputs.append(RecordedInput(cast(AnyInput, item), events, effects_digest(outcome.effects)))
+        digest = effects_digest(outcome.effects)
+        self.inputs.append(RecordedInput(cast(AnyInput, item), events, digest, answers=answers))
 
 
 class World(Live):

@@ -18,7 +18,15 @@ import pytest
 import replays
 from domain.enums import Liquidity
 from domain.events import AccountFundingBooked, AccountMessageKept, OrderCreated, OrderSubmitted
-from domain.inputs import OrderLookedUp, PlaceOrders, RequestFailed, Started, StreamFrame, StreamLost
+from domain.inputs import (
+    OrderLookedUp,
+    PlaceOrders,
+    RequestAnswered,
+    RequestFailed,
+    Started,
+    StreamFrame,
+    StreamLost,
+)
 from replays.session_file import SessionReader
 from replays.session_run import SessionRun, run_session
 from tests.support.corpus import FORMATS, SCENARIOS
@@ -502,6 +510,14 @@ def test_a_recording_says_what_it_holds(path: Path) -> None:
     reader = SessionReader(path)
     scenario = (SCENARIOS | FORMATS)[path.stem]
     assert reader.header.note == scenario.holds
+
+
+@pytest.mark.parametrize("path", sorted(SESSIONS.glob("*.session")), ids=lambda path: path.stem)
+def test_an_answer_is_recorded_with_what_it_answers(path: Path) -> None:
+    answers = [kept for kept in SessionReader(path) if isinstance(kept.item, RequestAnswered | RequestFailed)]
+    assert answers
+    assert all(kept.answers is not None for kept in answers)
+    assert all(kept.answers.request_id == kept.item.request_id for kept in answers if kept.answers)  # type: ignore[union-attr]
 
 
 def test_recordings_are_small() -> None:

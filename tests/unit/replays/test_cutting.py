@@ -152,6 +152,8 @@ def test_answers_meet_their_requests_although_the_request_ids_are_others() -> No
     answers = [each.item.request_id for each in excerpt if isinstance(each.item, RequestAnswered)]
     assert request.request_id not in answers
     assert request.request_id - len(others) in answers
+    told = [each.answers.request_id for each in excerpt if each.answers is not None]
+    assert told == answers
 
 
 def test_rows_of_other_orders_are_taken_out_of_shared_frames() -> None:

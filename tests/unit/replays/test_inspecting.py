@@ -151,6 +151,25 @@ def test_the_first_input_that_differs_is_shown_with_its_events_side_by_side(sess
     assert difference["events"][0]["what"] == "missing"
 
 
+def test_an_answer_is_shown_with_what_it_answers(session: CoreSession) -> None:
+    recording = recording_of(session)
+    shown = {data["sequence"]: data for data in map(input_data, recording)}
+    asked = [data["answers"] for data in shown.values() if data["kind"] == "request_answered"]
+    assert {"kind": "query", "request_id": 1, "body": {"type": "meta"}} in asked
+    assert any(request["kind"] == "send_action" and request["action"]["type"] == "order" for request in asked)
+    assert "answers" not in shown[1]
+
+
+def test_two_recordings_may_differ_in_what_an_answer_answers(session: CoreSession) -> None:
+    recording = recording_of(session)
+    at = next(at for at, each in enumerate(recording.inputs) if each.answers is not None)
+    changed = list(recording.inputs)
+    changed[at] = msgspec.structs.replace(changed[at], answers=None)
+    difference = compared(recording, MemoryRecording(recording.header, changed)).first_difference
+    assert difference is not None
+    assert difference["in"] == ["answers"]
+
+
 def test_inputs_of_only_one_recording_are_counted(session: CoreSession) -> None:
     recording = recording_of(session)
     without = [each for each in recording if kind_of(each.item) != "place_orders"]

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from adapters.hyperliquid.replaying import make_core
+from domain.effects import Query, SendAction
 from domain.event_codec import encode_events
-from domain.inputs import Started, StreamFrame, TimerFired
+from domain.inputs import RequestAnswered, Started, StreamFrame, TimerFired
 from domain.outcome import Outcome
 from domain.position import Position
 from replays.recorder import SessionRecorder, recording_path, recordings_in
@@ -84,6 +85,15 @@ def test_a_session_is_recorded_with_everything_it_led_to(tmp_path: Path) -> None
     assert [recorded.effects_digest for recorded in read] == [
         effects_digest(outcome.effects) for outcome in outcomes
     ]
+    asked = {effect.request_id: effect for effect in session.effects if isinstance(effect, Query)}
+    answered = [recorded for recorded in read if isinstance(recorded.item, RequestAnswered)]
+    assert [recorded.answers for recorded in answered if recorded.answers in asked.values()] == [
+        asked[recorded.item.request_id]  # type: ignore[union-attr]
+        for recorded in answered
+        if recorded.item.request_id in asked  # type: ignore[union-attr]
+    ]
+    (placed,) = [recorded for recorded in answered if isinstance(recorded.answers, SendAction)]
+    assert dict(placed.events).keys() == {"order.acknowledged"}
     assert reader.is_closed
 
 

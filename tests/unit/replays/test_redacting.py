@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.hyperliquid.replaying import make_core
 from adapters.hyperliquid.rewriting import HyperliquidRewriter
-from domain.effects import Query
+from domain.effects import Query, SendAction
 from domain.event_codec import encode_events
 from domain.inputs import PlaceOrders, RequestAnswered, Started, StreamFrame
 from domain.position import Position
@@ -118,6 +118,17 @@ def test_a_redacted_recording_replays_with_the_same_story(traded: CoreSession) -
         Decimal("17.5"),
         traded.view("alice-1").average_fill_price,
     )
+
+
+def test_an_answer_of_a_redacted_recording_is_to_the_redacted_question(traded: CoreSession) -> None:
+    recording = recording_of(traded)
+    before, after = (
+        [each.answers for each in made if isinstance(each.item, RequestAnswered)]
+        for made in (recording, redacted(recording, "7"))
+    )
+    assert len(before) == len(after)
+    assert any(isinstance(each, Query) and each.body.get("user") == ACCOUNT for each in before)
+    assert all(isinstance(each, Query | SendAction) and ACCOUNT not in repr(each) for each in after)
 
 
 def test_positions_profit_and_fees_stay_in_proportion(traded: CoreSession) -> None:

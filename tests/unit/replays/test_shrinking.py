@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from adapters.hyperliquid.replaying import make_core
 from domain.client_order_tracker import ClientOrderTracker
+from domain.effects import Query, SendAction
 from domain.events import OrderCreated
 from domain.in_flight_order import InFlightOrder
 from domain.inputs import RequestAnswered, Started
@@ -19,7 +20,7 @@ from domain.updates import TradeUpdate
 from replays.causality import Step
 from replays.properties import UnknownPropertyError, property_named
 from replays.recording import RecordedInput
-from replays.replaying import MemoryRecording, Replay, replay
+from replays.replaying import DivergenceKind, MemoryRecording, Replay, replay
 from replays.reporting import headline
 from replays.shrinking import NothingToShrinkError, Shrinker, Shrunk, UnsteadyError, first_divergence
 from replays.wanted import AsItIs, CommandFails, SameDivergence, ShowsProperty
@@ -124,6 +125,18 @@ def test_other_effects_shrink_to_the_input_that_has_them(busy: MemoryRecording) 
     assert again.sequence == other.item.sequence
 
 
+def test_an_answer_to_something_else_shrinks_to_it_and_to_who_asked(busy: MemoryRecording) -> None:
+    at = max(at for at, kept in enumerate(busy.inputs) if isinstance(kept.answers, SendAction))
+    number = busy.inputs[at].item.request_id  # type: ignore[union-attr]
+    other = replace(busy.inputs[at], answers=Query(request_id=number, body={"type": "meta"}))
+    changed = MemoryRecording(busy.header, (*busy.inputs[:at], other, *busy.inputs[at + 1 :]))
+    small = shrunk_divergence(changed).recording
+    assert len(small) < 30
+    again = first_divergence(small, make_core)
+    assert again is not None
+    assert (again.kind, again.sequence) == (DivergenceKind.ANSWER, other.item.sequence)
+
+
 def test_a_recording_that_does_not_show_it_is_refused(busy: MemoryRecording) -> None:
     with pytest.raises(NothingToShrinkError, match="overfilled"):
         shrunk_property(busy, "overfilled")
@@ -216,6 +229,8 @@ def test_answers_get_the_number_that_their_request_has_now(busy: MemoryRecording
         if isinstance(kept.item, RequestAnswered)
     ]
     assert any(now != before for now, before in moved)
+    told = [kept.answers.request_id for kept in small if kept.answers is not None]
+    assert told == [now for now, _ in moved]
 
 
 def test_what_the_session_began_with_is_reduced_too() -> None:
