@@ -15,6 +15,9 @@ FILLS_PAGE_ROWS = 2000
 """Most rows one `userFills` or `userFillsByTime` answer has (5.5); a full page means that there may be
 more."""
 
+FILLS_KEPT = 10_000
+"""How many of an account's latest fills the venue still tells (5.5)."""
+
 TIME_PAGE_ROWS = 500
 """Most rows of one answer of the other reads by time, such as funding (5.5)."""
 

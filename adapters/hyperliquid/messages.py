@@ -42,6 +42,7 @@ __all__ = [
     "TransferUpdate",
     "UnknownStatus",
     "VenueCancel",
+    "read_account_mode",
     "read_rate_limit",
     "read_role",
     "read_venue_time",
@@ -127,11 +128,15 @@ class TransferUpdate(msgspec.Struct, frozen=True):
 
 
 class AccountState(msgspec.Struct, frozen=True):
-    """Positions of an account at one venue time (absent markets are flat), and its value."""
+    """Positions of an account at one venue time (absent markets are flat), and its value.
+
+    `cash` is the value without what the positions are worth (`totalRawUsd`); None where it is not told.
+    """
 
     positions: list[PositionUpdate]
     account_value: Decimal
     exchange_time_ms: int
+    cash: Decimal | None = None
 
 
 class OrderAsked(msgspec.Struct, frozen=True):
@@ -293,6 +298,7 @@ class _AssetPosition(msgspec.Struct):
 
 class _MarginSummary(msgspec.Struct, rename="camel"):
     account_value: str
+    total_raw_usd: str | None = None
 
 
 class _ClearinghouseState(msgspec.Struct, rename="camel"):
@@ -513,7 +519,9 @@ class HyperliquidMessages:
                     is_cross=row.leverage is None or row.leverage.type == "cross",
                 )
             )
-        return AccountState(positions, _number(state.margin_summary.account_value), state.time)
+        summary = state.margin_summary
+        cash = None if summary.total_raw_usd is None else _number(summary.total_raw_usd)
+        return AccountState(positions, _number(summary.account_value), state.time, cash)
 
     # -- elements ------------------------------------------------------------------------------------------
 
@@ -658,6 +666,11 @@ def read_role(body: bytes) -> tuple[str, str | None]:
     role = _decode(body, _Role)
     master = role.data.get("user") or role.data.get("master")
     return role.role, master.lower() if isinstance(master, str) else None
+
+
+def read_account_mode(body: bytes) -> str:
+    """How an account's collateral is kept (`userAbstraction`, sheet 5.6). Raises `MessageError`."""
+    return _decode(body, str)
 
 
 def _is_given(raw: msgspec.Raw) -> bool:
