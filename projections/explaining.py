@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -43,15 +44,15 @@ from projections.numbers import impossible_numbers
 from projections.summaries import summarise
 from projections.texts import number_text
 
-__all__ = ["Explanation", "Step", "explain"]
+__all__ = ["Doubt", "Explanation", "Step", "explain"]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One fact of the order's life.
 
-    `since_previous_ns` is the time since the step before, by our clock (None for the first).
-    `inferred_from` says what a conclusion rests on; empty for what was told. `state` is the order's state
-    after it (None from an event on that could not be folded).
+    `since_previous_ns` is the time since the step before, by our clock (None for the first). `inferred` says
+    what was concluded rather than told, and `inferred_from` what that rests on; both are empty otherwise.
+    `state` is the order's state after it (None from an event on that could not be folded).
     """
 
     position: int
@@ -63,13 +64,24 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     causation: str
     text: str
+    inferred: str
     inferred_from: str
     state: OrderState | None
 
 
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which the fate of a request about the order was not known. The positions are those of the
+    steps that began and ended it; `lasted_ns` is None where it goes on."""
+
+    from_position: int
+    to_position: int | None
+    lasted_ns: int | None
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """An order and how it came to be as it is. Amounts in base units, prices in quote units per base unit;
-    `fees` maps a token to what was paid. `unknown` says in words what is not known (yet); empty when all is.
+    `fees` maps a token to what was paid. `decided_by` is the position of the step that brought the order into
+    its state. `unknown` says in words what is not known (yet); empty when all is.
     """
 
     client_order_id: str
@@ -86,8 +98,46 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     filled_amount: Decimal
     average_fill_price: Decimal | None
     fees: dict[str, Decimal]
+    decided_by: int
     steps: tuple[Step, ...]
+    doubts: tuple[Doubt, ...]
     unknown: tuple[str, ...]
+
+
+class _Words(NamedTuple):
+    """What a step says, what of it was concluded, and from what."""
+
+    text: str
+    inferred: str = ""
+    inferred_from: str = ""
+
+
+class _Doubts:
+    """When the fate of a request was not known, collected step by step."""
+
+    def __init__(self) -> None:
+        self._found: list[Doubt] = []
+        self._began: Step | None = None
+
+    def take(self, step: Step, order: InFlightOrder) -> None:
+        in_doubt = order.outcome_unknown and not order.is_done
+        if in_doubt and self._began is None:
+            self._began = step
+        elif self._began is not None and not in_doubt:
+            self._found.append(
+                Doubt(
+                    from_position=self._began.position,
+                    to_position=step.position,
+                    lasted_ns=step.recorded_at_ns - self._began.recorded_at_ns,
+                )
+            )
+            self._began = None
+
+    def all(self) -> tuple[Doubt, ...]:
+        if self._began is None:
+            return tuple(self._found)
+        goes_on = Doubt(from_position=self._began.position, to_position=None, lasted_ns=None)
+        return (*self._found, goes_on)
 
 
 def explain(history: Sequence[PositionedEvent], unreadable: Sequence[UnreadableEvent] = ()) -> Explanation:
@@ -99,23 +149,24 @@ def explain(history: Sequence[PositionedEvent], unreadable: Sequence[UnreadableE
         raise UnfoldableEventError("the order's first event, order.created, is missing or cannot be read")
     created = history[0][1]
     order = InFlightOrder(created)
-    steps = [_step(history[0], None, _created(created), "", order.state)]
+    steps = [_step(history[0], None, _Words(_created(created)), order.state)]
+    doubts = _Doubts()
     cut_off = min((_position(each) for each in unreadable), default=None)
     unknown = [f"What {each} would say" for each in unreadable]
     for before, at in pairwise(history):
         position, event = at
         if cut_off is not None and position > cut_off:
-            steps.append(_step(at, before, summarise(event), "", None))
+            steps.append(_step(at, before, _Words(summarise(event)), None))
             continue
         told = _Told(order, event)
         wrong = _applied(order, event)
         if wrong:
             cut_off = position
             unknown.append(f"What the event at position {position} does to the order: {wrong}")
-            steps.append(_step(at, before, summarise(event), "", None))
+            steps.append(_step(at, before, _Words(summarise(event)), None))
             continue
-        text, inferred_from = told.in_words(order)
-        steps.append(_step(at, before, text, inferred_from, order.state))
+        steps.append(_step(at, before, told.in_words(order), order.state))
+        doubts.take(steps[-1], order)
     return Explanation(
         client_order_id=order.id,
         exchange_order_ids=order.exchange_order_ids,
@@ -123,7 +174,7 @@ def explain(history: Sequence[PositionedEvent], unreadable: Sequence[UnreadableE
         venue=created.venue,
         account=created.account,
         tag=created.tag,
-        terms=summarise(created).partition(": ")[2],
+        terms=_terms(created),
         state=order.state,
         done=order.is_done,
         outcome_unknown=order.outcome_unknown,
@@ -131,9 +182,22 @@ def explain(history: Sequence[PositionedEvent], unreadable: Sequence[UnreadableE
         filled_amount=_canonical(order.filled_amount),
         average_fill_price=order.average_fill_price,
         fees={token: _canonical(total) for token, total in order.fees.items()},
+        decided_by=_decided_by(steps),
         steps=tuple(steps),
+        doubts=doubts.all(),
         unknown=(*unknown, *_still_unknown(order)),
     )
+
+
+def _decided_by(steps: Sequence[Step]) -> int:
+    """The position of the first of the steps at the end that all show the same state."""
+    folded = [step for step in steps if step.state is not None]
+    decisive = folded[-1]
+    for step in reversed(folded):
+        if step.state is not decisive.state:
+            break
+        decisive = step
+    return decisive.position
 
 
 def _canonical(value: Decimal) -> Decimal:
@@ -161,8 +225,7 @@ def _applied(order: InFlightOrder, event: LedgerEvent) -> str:
 def _step(
     at: PositionedEvent,
     before: PositionedEvent | None,
-    text: str,
-    inferred_from: str,
+    words: _Words,
     state: OrderState | None,
 ) -> Step:
     position, event = at
@@ -175,8 +238,9 @@ def _step(
         since_previous_ns=None if before is None else event.recorded_at_ns - before[1].recorded_at_ns,
         source=event.source,
         causation=event.causation,
-        text=text,
-        inferred_from=inferred_from,
+        text=words.text,
+        inferred=words.inferred,
+        inferred_from=words.inferred_from,
         state=state,
     )
 
@@ -184,12 +248,17 @@ def _step(
 # What an event says, to somebody who knows what came before
 
 
+def _terms(event: OrderCreated) -> str:
+    return summarise(event).partition(": ")[2].replace(event.order_type, _plain(event.order_type))
+
+
 def _created(event: OrderCreated) -> str:
-    terms = summarise(event).partition(": ")[2]
+    terms = _terms(event)
     if event.external:
         return f"found at the venue, placed elsewhere: {terms}"
-    mid = "" if event.reference_price is None else f"; the mid price was {number_text(event.reference_price)}"
-    return f"the intent: {terms}{mid}; recorded before anything was sent"
+    mid = event.reference_price
+    decided = "" if mid is None else f", decided at a mid of {number_text(mid)}"
+    return f"the intent: {terms}{decided}; nothing is sent before this is on disk"
 
 
 class _Told:
@@ -200,52 +269,54 @@ class _Told:
         self._submission = order.submission
         self._was_done = order.is_done
         self._was_concluded = order.closing is not None and order.closing.is_inferred
-        self._ending = "" if order.closing is None else f"{order.closing.kind} ({order.closing.reason_code})"
+        self._ending = (
+            "" if order.closing is None else f"{order.closing.kind}, {_plain(order.closing.reason_code)}"
+        )
         self._not_found = order.not_found_count
         self._cancel = order.cancel
 
-    def in_words(self, after: InFlightOrder) -> tuple[str, str]:
+    def in_words(self, after: InFlightOrder) -> _Words:
         """The sentence, and what it rests on where it is a conclusion; `after`: the order with the event."""
         in_words = _WORDS.get(type(self._event))
-        if in_words is None:
-            return summarise(self._event), ""
-        text, inferred_from = in_words(self, self._event, after)
+        said = summarise(self._event) if in_words is None else in_words(self, self._event, after)
+        words = _Words(said) if isinstance(said, str) else said
         if self._was_concluded and not after.is_done:
-            refuted = f"refutes that it was {self._ending}: the order lives again"
-            text = f"{text}; {refuted}"
-        return text, inferred_from
+            refuted = f"{words.text}; that refutes that it was {self._ending}: the order lives"
+            words = words._replace(text=refuted)
+        return words
 
-    def submitted(self, event: OrderSubmitted, after: InFlightOrder) -> tuple[str, str]:
+    def submitted(self, event: OrderSubmitted, after: InFlightOrder) -> str:
         again = "" if event.attempt == 1 else f" again, attempt {event.attempt}"
+        together = " together with the intent" if event.causation == after.created.causation else ""
         expiry = ""
         if event.expires_at_ms is not None:
-            expiry = f"; the venue refuses it after {_clock(event.expires_at_ms)}"
-        return f"durable, then signed with nonce {event.nonce} and sent{again}{expiry}", ""
+            expiry = f"; the venue refuses it if it arrives after {_clock(event.expires_at_ms)}"
+        return f"durable{together}, then signed with nonce {event.nonce} and sent{again}{expiry}"
 
-    def submit_unknown(self, event: OrderSubmitUnknown, after: InFlightOrder) -> tuple[str, str]:
+    def submit_unknown(self, event: OrderSubmitUnknown, after: InFlightOrder) -> str:
         why = _because(event.reason_code, event.reason)
         return (
-            f"no answer ({why}): it may or may not have arrived, so it is not sent again; the venue is asked "
-            "instead",
-            "",
+            f"no answer ({why}): the order may or may not have arrived, so it is not sent again; "
+            "the venue is asked instead"
         )
 
-    def acknowledged(self, event: OrderAcknowledged, after: InFlightOrder) -> tuple[str, str]:
+    def acknowledged(self, event: OrderAcknowledged, after: InFlightOrder) -> str | _Words:
         name = f" as {event.exchange_order_id}" if event.exchange_order_id else ""
         if event.source in (Source.QUERY, Source.RECONCILIATION):
-            text = f"asked, the venue says that it has the order{name}"
+            text = f"asked, the venue has the order{name}"
         elif event.source is Source.STREAM:
-            text = f"the venue's stream shows the order{name}"
+            text = f"the venue's stream shows the order live{name}"
         else:
             text = f"answered: the venue took the order{name}"
         if self._submission is not Submission.UNKNOWN:
-            return text, ""
-        return (
-            f"{text}; so the request had arrived, only its answer was lost",
-            "the venue knows the order, which it can only from that request",
+            return text
+        return _Words(
+            f"{text}: the request had arrived, only its answer was lost",
+            "the request had arrived, only its answer was lost",
+            f"the venue knows the order by {after.venue_order_key}, which it can only have from that request",
         )
 
-    def filled(self, event: OrderFilled, after: InFlightOrder) -> tuple[str, str]:
+    def filled(self, event: OrderFilled, after: InFlightOrder) -> str | _Words:
         asked = event.source in (Source.QUERY, Source.RECONCILIATION)
         text = summarise(event)
         text = f"{'found by asking for fills, ' if asked else ''}{text}; "
@@ -254,54 +325,57 @@ class _Told:
             text += ", more than was ordered"
         if self._was_done and not self._was_concluded and not after.is_complete:
             text += f"; it came after the end ({self._ending}) and is booked all the same"
-        if self._submission in (Submission.SENT, Submission.UNKNOWN):
-            return text, "a fill came before any acknowledgement, so the venue has the order"
-        return text, ""
+        if self._submission not in (Submission.SENT, Submission.UNKNOWN):
+            return text
+        return _Words(text, "the venue took the order", "a fill of it came before any acknowledgement")
 
-    def reported_filled(self, event: OrderReportedFilled, after: InFlightOrder) -> tuple[str, str]:
+    def reported_filled(self, event: OrderReportedFilled, after: InFlightOrder) -> str:
         missing = after.missing_fill_amount
         if missing:
-            return f"the venue calls it filled; fills of {number_text(missing)} are missing and asked for", ""
-        return "the venue calls it filled, and its fills are in", ""
+            return f"the venue calls it filled; fills of {number_text(missing)} are missing and asked for"
+        return "the venue calls it filled, and its fills are in"
 
-    def cancel_requested(self, event: OrderCancelRequested, after: InFlightOrder) -> tuple[str, str]:
+    def cancel_requested(self, event: OrderCancelRequested, after: InFlightOrder) -> str:
         why = f" ({_plain(event.reason_code)})" if event.reason_code else ""
-        return f"cancel wanted{why}: durable, then signed with nonce {event.nonce} and sent", ""
+        return f"cancel wanted{why}: durable, then signed with nonce {event.nonce} and sent"
 
-    def cancel_unknown(self, event: OrderCancelUnknown, after: InFlightOrder) -> tuple[str, str]:
+    def cancel_unknown(self, event: OrderCancelUnknown, after: InFlightOrder) -> str:
         why = _because(event.reason_code, event.reason)
-        return f"no answer to the cancel ({why}): it may or may not have taken effect; the venue is asked", ""
+        return f"no answer to the cancel ({why}): it may or may not have taken effect; the venue is asked"
 
-    def cancel_refused(self, event: OrderCancelRefused, after: InFlightOrder) -> tuple[str, str]:
+    def cancel_refused(self, event: OrderCancelRefused, after: InFlightOrder) -> str:
         why = _because(event.reason_code, event.reason)
-        return f"the venue did not cancel it ({why}), which does not say that it lives", ""
+        return f"the venue did not cancel it ({why}), which does not say that it lives"
 
-    def amend_requested(self, event: OrderAmendRequested, after: InFlightOrder) -> tuple[str, str]:
+    def amend_requested(self, event: OrderAmendRequested, after: InFlightOrder) -> str:
         return (
             f"change to {number_text(event.amount)} at {number_text(event.price)} wanted: durable, then "
-            f"signed with nonce {event.nonce} and sent",
-            "",
+            f"signed with nonce {event.nonce} and sent"
         )
 
-    def amend_unknown(self, event: OrderAmendUnknown, after: InFlightOrder) -> tuple[str, str]:
+    def amend_unknown(self, event: OrderAmendUnknown, after: InFlightOrder) -> str:
         why = _because(event.reason_code, event.reason)
-        return f"no answer to the change ({why}): either terms may be in force; the venue is asked", ""
+        return f"no answer to the change ({why}): either terms may be in force; the venue is asked"
 
-    def amended(self, event: OrderAmended, after: InFlightOrder) -> tuple[str, str]:
-        return summarise(event), ""
+    def amended(self, event: OrderAmended, after: InFlightOrder) -> str:
+        return summarise(event)
 
-    def amend_refused(self, event: OrderAmendRefused, after: InFlightOrder) -> tuple[str, str]:
+    def amend_refused(self, event: OrderAmendRefused, after: InFlightOrder) -> str | _Words:
         text = f"the change did not happen ({_because(event.reason_code, event.reason)})"
-        return text, _evidence(event.reason_code, self._not_found)
+        evidence = _evidence(event.reason_code, self._not_found)
+        return _Words(text, "the change did not happen", evidence) if evidence else text
 
     def closed(
         self, event: OrderCancelled | OrderFailed | OrderExpired, after: InFlightOrder
-    ) -> tuple[str, str]:
+    ) -> str | _Words:
         verb = _ENDINGS[type(event)]
         inferred_from = _evidence(event.reason_code, self._not_found)
         if not inferred_from and event.source is Source.QUERY and not event.reason:
             inferred_from = _SEARCHED.get(event.reason_code, "")
         why = _because(event.reason_code, event.reason)
+        if event.reason and " " not in event.reason:
+            # One word is the venue's status: it would read as part of the sentence.
+            why = f"{_plain(event.reason_code)}; the venue's word: {event.reason}"
         if inferred_from:
             text = f"concluded: {verb} ({why})"
         elif type(event) is OrderFailed and self._submission is Submission.NONE:
@@ -309,26 +383,26 @@ class _Told:
         elif type(event) is OrderFailed:
             text = f"the venue refused it ({why})"
         elif self._cancel in (RequestState.REQUESTED, RequestState.UNKNOWN):
-            text = f"{verb}, as was wanted ({why})"
+            text = f"{verb}, as we asked ({why})"
         else:
             text = f"{verb}, without our asking ({why})"
         rest = after.remaining_amount
         if after.filled_amount and rest:
             text += f"; {number_text(after.filled_amount)} stay filled, {number_text(rest)} will not be"
-        return text, inferred_from
+        return _Words(text, f"it is {verb}", inferred_from) if inferred_from else text
 
-    def not_found(self, event: OrderNotFound, after: InFlightOrder) -> tuple[str, str]:
+    def not_found(self, event: OrderNotFound, after: InFlightOrder) -> str:
         times = "" if event.count == 1 else f", {event.count} times in a row now"
-        return f"asked, the venue does not know the order{times}; alone that proves nothing", ""
+        return f"asked, the venue does not know the order{times}; alone that proves nothing"
 
-    def observed(self, event: OrderObserved, after: InFlightOrder) -> tuple[str, str]:
+    def observed(self, event: OrderObserved, after: InFlightOrder) -> str:
         meaning = _OBSERVED.get(event.why, _plain(event.why))
         status = f" {event.status!r}" if event.status else ""
         leg = f" for {event.exchange_order_id}" if event.exchange_order_id else ""
         because = (
             f" ({_because(event.reason_code, event.reason)})" if event.reason_code or event.reason else ""
         )
-        return f"the venue said{status}{leg}{because}: {meaning}; kept, it changes nothing", ""
+        return f"the venue said{status}{leg}{because}: {meaning}; kept, it changes nothing"
 
 
 _ENDINGS: dict[type[LedgerEvent], str] = {
@@ -341,7 +415,7 @@ _OBSERVED = {
     "still_open": "it is open after all",
     "former_leg": "that is about a leg that an amend has replaced",
     "former_leg_ended": "a leg that an amend has replaced is gone",
-    "leg_ended_during_amend": "the leg ended while an amend is out, whose replacement may live",
+    "leg_ended_during_amend": "the leg ended while a change of terms is out, whose replacement may live",
     "replacement_refused": "the replacement was refused",
     "after_terminal": "the order has ended, and a late message does not open it again",
     "already_ended": "its end is known already",
@@ -349,7 +423,7 @@ _OBSERVED = {
     "fills_deny_it": "its fills say otherwise",
 }
 
-_WORDS: dict[type[LedgerEvent], Callable[..., tuple[str, str]]] = {
+_WORDS: dict[type[LedgerEvent], Callable[..., str | _Words]] = {
     OrderSubmitted: _Told.submitted,
     OrderSubmitUnknown: _Told.submit_unknown,
     OrderAcknowledged: _Told.acknowledged,
@@ -422,6 +496,9 @@ def _open_requests(order: InFlightOrder) -> list[str]:
 def _because(reason_code: str, reason: str) -> str:
     # "No answer (no answer: ...)" would say it twice.
     code = "" if reason and reason_code == "no_answer" else _plain(reason_code)
+    head, colon, rest = reason.partition(":")
+    if "_" in head and " " not in head:
+        reason = f"{_plain(head)}{colon}{rest}"
     if not reason or reason == code:
         return code
     return f"{code}: {reason}" if code else reason

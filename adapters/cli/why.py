@@ -15,12 +15,21 @@ from adapters.cli.asking import add_at_option, add_books_options, asked
 from adapters.cli.chosen_ledger import chosen_ledger
 from adapters.cli.exact_json import exact_builtins
 from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.cli.text_table import Column, output_width, printable, rounded, text_table, utc_time
+from adapters.cli.text_table import (
+    Column,
+    output_width,
+    printable,
+    rounded,
+    text_table,
+    token_amounts,
+    utc_time,
+)
+from domain.enums import OrderState, Source
 from domain.inputs import Input, RequestAnswered, RequestFailed, StreamFrame
 from domain.money import decimal_text
 from projections.errors import UnfoldableEventError
 from projections.event_source import PositionedEvent, UnreadableEvent
-from projections.explaining import Explanation, Step, explain
+from projections.explaining import Doubt, Explanation, Step, explain
 from replays.causes import recorded_causes
 from replays.inspecting import kind_of
 
@@ -145,15 +154,23 @@ def _text(explanation: Explanation, causes: Mapping[str, Input], *, raw: bool) -
     else:
         lines.append(table.of(explanation.steps))
     lines.append("")
-    concluded = [step for step in explanation.steps if step.inferred_from]
+    concluded = [step for step in explanation.steps if step.inferred]
     if concluded:
         lines.append("Concluded, not told:")
-        lines += _bullets(f"{table.time_of(step)}: {step.inferred_from}." for step in concluded)
+        lines += _bullets(
+            f"{table.time_of(step)}  That {step.inferred}. It follows because {step.inferred_from}."
+            for step in concluded
+        )
     if explanation.unknown:
         lines.append("Still unknown:")
         lines += _bullets(f"{each}." for each in explanation.unknown)
     else:
         lines.append("Nothing about it is unknown.")
+    if table.session:
+        lines.append(
+            f"INPUT is the recorded input of session {table.session} that led to the fact"
+            + ("." if raw else "; --raw shows what came in.")
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -162,22 +179,59 @@ def _headlines(order: Explanation) -> list[str]:
     if order.venue_order_key != order.client_order_id:
         names.append(f"known to the venue as {order.venue_order_key}")
     tag = f", tag {order.tag}" if order.tag else ""
-    done = "" if order.done else " (not done)"
-    state = f"It is {order.state.replace('_', ' ')}{done}"
-    if order.outcome_unknown:
-        state += ", and the outcome of a request about it is UNKNOWN"
-    filled = f"filled {decimal_text(order.filled_amount)} of {decimal_text(order.amount)}"
-    if order.filled_amount:
-        filled += f" at {rounded(order.average_fill_price)}"
-    if order.fees:
-        filled += ", fees " + " ".join(f"{rounded(total)} {token}" for token, total in order.fees.items())
     texts = [
         f"Order {order.client_order_id}" + (f" ({'; '.join(names)})" if names else ""),
         f"{order.terms}; {order.venue} {order.account}{tag}",
-        f"{state}: {filled}.",
+        f"{_state(order)} {_filled(order)}",
+        *(_in_doubt(doubt, order) for doubt in order.doubts),
     ]
     width = output_width()
     return [line for text in texts for line in textwrap.wrap(printable(text), width, subsequent_indent="  ")]
+
+
+def _state(order: Explanation) -> str:
+    """What it is, since when, and by which fact; of a filled order the fills say that."""
+    decisive = _step_at(order.decided_by, order)
+    state = order.state.replace("_", " ")
+    since = f"since {utc_time(decisive.recorded_at_ns)}"
+    if not order.done:
+        return f"It is {state} (not done) {since}."
+    if order.state is OrderState.FILLED:
+        return f"It is {state} {since}."
+    # "It is cancelled since …: cancelled, as we asked" would say it twice.
+    because = decisive.text.removeprefix(f"{state}, ")
+    return f"It is {state} {since}{':' if because == decisive.text else ','} {because}."
+
+
+def _filled(order: Explanation) -> str:
+    if not order.filled_amount:
+        return f"Nothing of {decimal_text(order.amount)} was filled."
+    text = f"{decimal_text(order.filled_amount)} of {decimal_text(order.amount)} "
+    text += f"{'was' if order.done else 'is'} filled at {rounded(order.average_fill_price)}"
+    return f"{text}, fees {token_amounts(order.fees)}." if order.fees else f"{text}."
+
+
+def _in_doubt(doubt: Doubt, order: Explanation) -> str:
+    began = utc_time(_step_at(doubt.from_position, order).recorded_at_ns)[11:-1]
+    if doubt.to_position is None or doubt.lasted_ns is None:
+        return f"The OUTCOME of a request about it IS UNKNOWN since {began}."
+    lasted = _latency(doubt.lasted_ns).removeprefix("+")
+    ended_by = _ENDS_DOUBT[_step_at(doubt.to_position, order).source]
+    return f"The outcome of a request about it was unknown for {lasted}: from {began} until {ended_by}."
+
+
+_ENDS_DOUBT = {
+    Source.COMMAND: "a command ended it",
+    Source.HTTP: "the venue answered",
+    Source.QUERY: "the venue, asked, told it",
+    Source.STREAM: "the venue's stream told it",
+    Source.TIMER: "the time had passed in which it could be otherwise",
+    Source.RECONCILIATION: "the books were compared with the venue",
+}
+
+
+def _step_at(position: int, order: Explanation) -> Step:
+    return next(step for step in order.steps if step.position == position)
 
 
 class _Timeline:
@@ -188,11 +242,15 @@ class _Timeline:
         days = {step.recorded_at_ns // _DAY_NS for step in steps}
         sessions = {step.causation.rpartition(":")[0] for step in steps}
         self._one_day = len(days) == 1
-        self._one_session = len(sessions) == 1
+        self.session = sessions.pop() if len(sessions) == 1 else ""
+        """The one session that all of it happened in; empty when there were more."""
         self._first = True
         day = f"{utc_time(steps[0].recorded_at_ns)[:10]} (UTC)" if self._one_day else "TIME (UTC)"
         self._headings = (day, "AFTER", "FROM", "INPUT", "WHAT HAPPENED")
-        self._cells = {step.position: self._row(step) for step in steps}
+        before = [None, *(step.state for step in steps)]
+        self._cells = {
+            step.position: self._row(step, state) for step, state in zip(steps, before, strict=False)
+        }
         self._widths = [
             max(len(self._headings[at]), *(len(row[at]) for row in self._cells.values())) for at in range(4)
         ]
@@ -214,11 +272,12 @@ class _Timeline:
         """The step's time as the table shows it."""
         return self._cells[step.position][0]
 
-    def _row(self, step: Step) -> tuple[str, str, str, str, str]:
+    def _row(self, step: Step, before: OrderState | None) -> tuple[str, str, str, str, str]:
         time = utc_time(step.recorded_at_ns)
         _, _, sequence = step.causation.rpartition(":")
-        cause = sequence if self._one_session else step.causation
-        text = step.text + (f" → {step.state}" if step.state is not None else "")
+        cause = sequence if self.session else step.causation
+        changed = step.state is not None and step.state is not before
+        text = step.text + (f" → {step.state}" if changed else "")
         return (
             time[11:-1] if self._one_day else time,
             _latency(step.since_previous_ns),

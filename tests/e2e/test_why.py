@@ -12,7 +12,14 @@ import pytest
 from adapters.cli.main import main
 from adapters.storage.ledger import OrderLedger
 from domain.enums import Source
-from domain.events import OrderAcknowledged, OrderSubmitUnknown
+from domain.events import (
+    OrderAcknowledged,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderCancelUnknown,
+    OrderFailed,
+    OrderSubmitUnknown,
+)
 from domain.inputs import CancelAll, RequestAnswered, RequestFailed, StreamFrame, TimerFired
 from replays.recording import RecordedInput, SessionHeader
 from replays.session_file import write_session
@@ -99,14 +106,18 @@ def test_a_lost_answer_is_explained_line_by_line(ask: Ask) -> None:
     assert (answer.code, answer.err) == (0, "")
     said = " ".join(answer.out.split())
     assert said.startswith("Order lost-1 (exchange id 91490942)")
-    assert "It is partially filled (not done): filled 0.4 of 1 at 43000, fees 1.72 USDC." in said
+    assert (
+        "It is partially filled (not done) since 2023-11-14T22:13:20.004Z. 0.4 of 1 is filled at 43000, fees "
+        "1.72 USDC. The outcome of a request about it was unknown for 1.0 ms: from 22:13:20.002 until the "
+        "venue, asked, told it."
+    ) in said
     for words in (
         "22:13:20.000 command 0 The intent: buy 1 BTC-USD",
-        "22:13:20.002 +1.0 ms http 2 No answer (reset): it may or may not have arrived",
-        "22:13:20.003 +1.0 ms query 3 Asked, the venue says that it has the order as 91490942",
+        "22:13:20.002 +1.0 ms http 2 No answer (reset): the order may or may not have arrived",
+        "22:13:20.003 +1.0 ms query 3 Asked, the venue has the order as 91490942: the request had arrived",
         "0.4 of 1 filled → partially_filled",
-        "Concluded, not told: - 22:13:20.003: the venue knows the order",
-        "Nothing about it is unknown.",
+        "Concluded, not told: - 22:13:20.003 That the request had arrived, only its answer was lost. It",
+        "Nothing about it is unknown. INPUT is the recorded input of session s1 that led to the fact; --raw",
     ):
         assert words in said
     assert all(len(line) <= 100 for line in answer.out.splitlines())
@@ -121,6 +132,40 @@ def test_the_facts_come_as_json(ask: Ask) -> None:
     assert story["steps"][3]["since_previous_ns"] == 1_000_000
     assert story["steps"][3]["inferred_from"]
     assert "input" not in story["steps"][3]
+
+
+def test_the_end_is_told_with_what_brought_it(ask: Ask, ledger: Path) -> None:
+    log = LogBuilder()
+    log.open_order("ended", "5")
+    log.add(OrderCancelRequested, "ended", source=Source.COMMAND, nonce=7)
+    log.add(OrderCancelUnknown, "ended", source=Source.HTTP, reason_code="timeout")
+    in_doubt = list(log.events)
+    log.add(OrderCancelled, "ended", reason_code="cancelled_by_user", reason="canceled")
+    log.created("refused")
+    log.add(OrderFailed, "refused", source=Source.COMMAND, reason_code="below_min_notional")
+    with OrderLedger.open(ledger) as opened:
+        opened.append(in_doubt)
+        assert "The OUTCOME of a request about it IS UNKNOWN since 22:13:20.004." in ask("ended").out
+        opened.append(log.events[len(in_doubt) :])
+    said = " ".join(ask("ended").out.split())
+    assert (
+        "It is cancelled since 2023-11-14T22:13:20.005Z, as we asked (cancelled by user; the venue's word: "
+        "canceled). Nothing of 1 was filled. The outcome of a request about it was unknown for 1.0 ms: from "
+        "22:13:20.004 until the venue's stream told it."
+    ) in said
+    said = " ".join(ask("refused").out.split())
+    assert ": failed here, nothing was sent (below min notional). Nothing of 1 was filled." in said
+
+
+@pytest.mark.usefixtures("ledger")
+def test_an_order_is_explained_as_it_stood_at_a_moment(ask: Ask) -> None:
+    answer = ask("lost-1", "--at", "3")
+    assert answer.err.startswith("as of position 3, recorded")
+    assert "Whether the venue has it, and so whether it can fill." in answer.out
+    then = ask("lost-1", "--at", "2023-11-14T22:13:20.003Z", "--json")
+    assert [step["position"] for step in then.json["steps"]] == [1, 2, 3, 4]
+    assert then.json["doubts"] == [{"from_position": 3, "to_position": 4, "lasted_ns": 1_000_000}]
+    assert ask("lost-2", "--at", "5").code == 3
 
 
 @pytest.mark.usefixtures("ledger")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 
@@ -29,7 +30,7 @@ from domain.events import (
     OrderSubmitUnknown,
 )
 from projections.errors import UnfoldableEventError
-from projections.explaining import Explanation, explain
+from projections.explaining import Doubt, Explanation, explain
 from tests.unit.projections.logs import LogBuilder, Unreadable, a_fill, logs
 
 ID = "an-order"
@@ -70,9 +71,9 @@ def test_the_usual_life_is_told_from_the_intent_to_the_fill(log: LogBuilder) -> 
     log.filled(ID, amount=Decimal("1.0"), liquidity="maker")
     story = explained(log)
     assert [step.text for step in story.steps] == [
-        "the intent: buy 1 BTC-USD, limit at 43000; the mid price was 43010.5; recorded before anything was "
-        "sent",
-        "durable, then signed with nonce 77 and sent; the venue refuses it after 22:13:25.250",
+        "the intent: buy 1 BTC-USD, limit at 43000, decided at a mid of 43010.5; nothing is sent before this "
+        "is on disk",
+        "durable, then signed with nonce 77 and sent; the venue refuses it if it arrives after 22:13:25.250",
         "answered: the venue took the order as 77",
         "filled: buy 1 at 43000 as maker, fee 1.72 USDC; 1 of 1 filled",
     ]
@@ -80,19 +81,25 @@ def test_the_usual_life_is_told_from_the_intent_to_the_fill(log: LogBuilder) -> 
     assert [step.since_previous_ns for step in story.steps] == [None, 1_000_000, 1_000_000, 1_000_000]
     assert [step.causation for step in story.steps] == ["s1:0", "s1:1", "s1:2", "s1:3"]
     assert (story.state, story.done, story.unknown) == (OrderState.FILLED, True, ())
-    assert all(not step.inferred_from for step in story.steps)
+    assert (story.decided_by, story.doubts) == (4, ())
+    assert all(not step.inferred and not step.inferred_from for step in story.steps)
+
+
+def test_what_was_committed_with_the_intent_is_said_to_be(log: LogBuilder) -> None:
+    log.submitted(ID)
+    log.events[-1] = msgspec.structs.replace(log.events[-1], causation=log.events[0].causation)
+    assert last(log)[0].startswith("durable together with the intent, then signed")
 
 
 def test_a_lost_answer_that_was_found_is_told_as_what_was_concluded(log: LogBuilder) -> None:
     lost(log)
-    assert last(log)[0].startswith("no answer (connection_lost): it may or may not have arrived")
+    assert last(log)[0].startswith("no answer (connection lost): the order may or may not have arrived")
     log.add(OrderAcknowledged, ID, source=Source.QUERY, exchange_order_id="77")
     text, inferred_from = last(log)
-    assert text == (
-        "asked, the venue says that it has the order as 77; so the request had arrived, only its answer was "
-        "lost"
-    )
-    assert "only from that request" in inferred_from
+    assert text == "asked, the venue has the order as 77: the request had arrived, only its answer was lost"
+    assert explained(log).steps[-1].inferred == "the request had arrived, only its answer was lost"
+    assert inferred_from == f"the venue knows the order by {ID}, which it can only have from that request"
+    assert explained(log).doubts == (Doubt(from_position=3, to_position=4, lasted_ns=1_000_000),)
 
 
 def test_while_an_answer_is_lost_the_unknown_is_named(log: LogBuilder) -> None:
@@ -102,6 +109,18 @@ def test_while_an_answer_is_lost_the_unknown_is_named(log: LogBuilder) -> None:
         "Whether the venue has it, and so whether it can fill; one that arrives after 22:13:25.250 is refused"
     )
     assert explained(log).outcome_unknown
+    assert explained(log).doubts == (Doubt(from_position=3, to_position=None, lasted_ns=None),)
+
+
+def test_the_fact_that_decided_the_state_is_the_first_that_shows_it(log: LogBuilder) -> None:
+    live(log)
+    log.add(OrderCancelRequested, ID, source=Source.COMMAND, nonce=78)
+    log.add(OrderCancelled, ID, reason_code="cancelled_by_user", reason="canceled")
+    log.add(OrderObserved, ID, why="end_confirmed")
+    assert explained(log).decided_by == 5
+    assert explained(log).steps[4].text == (
+        "cancelled, as we asked (cancelled by user; the venue's word: canceled)"
+    )
 
 
 def test_a_proof_of_absence_names_its_evidence_and_stays_refutable(log: LogBuilder) -> None:
@@ -114,7 +133,7 @@ def test_a_proof_of_absence_names_its_evidence_and_stays_refutable(log: LogBuild
     assert "expiry" in inferred_from
     assert "any sign of life would refute it" in explained(log).unknown[0]
     log.filled(ID)
-    assert "refutes that it was failed (absence_proven): the order lives again" in last(log)[0]
+    assert "that refutes that it was failed, absence proven: the order lives" in last(log)[0]
     assert explained(log).unknown == ()
 
 
@@ -131,7 +150,8 @@ def test_an_order_that_the_venue_forgot_is_a_conclusion(log: LogBuilder) -> None
 def test_a_fill_before_the_acknowledgement_is_evidence(log: LogBuilder) -> None:
     sent(log)
     log.filled(ID)
-    assert last(log)[1] == "a fill came before any acknowledgement, so the venue has the order"
+    assert explained(log).steps[-1].inferred == "the venue took the order"
+    assert last(log)[1] == "a fill of it came before any acknowledgement"
 
 
 def test_a_late_fill_after_the_end_is_told_as_one(log: LogBuilder) -> None:
@@ -139,7 +159,7 @@ def test_a_late_fill_after_the_end_is_told_as_one(log: LogBuilder) -> None:
     log.add(OrderCancelled, ID, reason_code="cancelled_by_user")
     assert last(log)[0] == "cancelled, without our asking (cancelled by user)"
     log.filled(ID)
-    assert "it came after the end (cancelled (cancelled_by_user)) and is booked all the same" in last(log)[0]
+    assert "it came after the end (cancelled, cancelled by user) and is booked all the same" in last(log)[0]
 
 
 def test_what_a_cancel_left_filled_is_said(log: LogBuilder) -> None:
@@ -149,7 +169,7 @@ def test_what_a_cancel_left_filled_is_said(log: LogBuilder) -> None:
     log.add(OrderCancelUnknown, ID, source=Source.HTTP, reason_code="timeout", reason="5 s")
     assert explained(log).unknown == ("Whether the cancel took effect: its answer was lost",)
     log.add(OrderCancelled, ID, reason_code="cancelled_by_user")
-    assert last(log)[0] == ("cancelled, as was wanted (cancelled by user); 0.4 stay filled, 0.6 will not be")
+    assert last(log)[0] == ("cancelled, as we asked (cancelled by user); 0.4 stay filled, 0.6 will not be")
 
 
 def test_fills_that_are_missing_are_unknown(log: LogBuilder) -> None:
@@ -221,7 +241,12 @@ def test_fills_that_are_missing_are_unknown(log: LogBuilder) -> None:
             "kept, it changes nothing",
             False,
         ),
-        (OrderAcknowledged, {"exchange_order_id": "77"}, "the venue's stream shows the order as 77", False),
+        (
+            OrderAcknowledged,
+            {"exchange_order_id": "77"},
+            "the venue's stream shows the order live as 77",
+            False,
+        ),
     ],
 )
 def test_each_kind_of_fact_has_its_words(
