@@ -29,6 +29,7 @@ from projections.event_source import (
     PositionedEvent,
     UnreadableEvent,
 )
+from projections.explaining import Doubt, Explanation, Step, explain
 from projections.filters import Filter
 from projections.profit import PnlRow, pnl, pnl_between, pnl_totals
 from projections.queries import Views
@@ -49,8 +50,10 @@ __all__ = [
     "AmbiguousOrderError",
     "DamagedViewsError",
     "Differences",
+    "Doubt",
     "EventSource",
     "EventSubscription",
+    "Explanation",
     "FillRow",
     "Filter",
     "FundingRow",
@@ -73,6 +76,7 @@ __all__ = [
     "PositionedEvent",
     "ProjectionRunner",
     "StatsRow",
+    "Step",
     "TimeBeforeLedgerError",
     "TimelineRow",
     "UnreadableEvent",
@@ -84,6 +88,7 @@ __all__ = [
     "are_current",
     "catch_up",
     "differences",
+    "explain",
     "pnl",
     "pnl_between",
     "pnl_totals",
