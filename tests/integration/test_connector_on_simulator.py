@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import TypeVar
 
 import pytest
 
 from domain.enums import OrderType, PositionAction, TimeInForce
-from domain.errors import DuplicateOrderIdError
+from domain.errors import DuplicateOrderIdError, NotReadyError
 from tests.support.live import PAIR, Live, live
 
 AMOUNT = Decimal("0.01")
+T = TypeVar("T")
 
 
 def run(scenario: Callable[[Live], Awaitable[None]], *, seed: int = 1) -> None:
@@ -23,19 +26,36 @@ def run(scenario: Callable[[Live], Awaitable[None]], *, seed: int = 1) -> None:
     asyncio.run(main())
 
 
+async def when_ready(world: Live, act: Callable[[], T]) -> T:
+    """Act once trading is possible; a stream may be lost at any moment."""
+    while True:
+        await world.until("it is ready to trade", lambda: world.connector.ready)
+        with contextlib.suppress(NotReadyError):
+            return act()
+
+
 async def trade(world: Live) -> list[str]:
     """A bit of everything: resting, taking, amending, cancelling, closing; returns the ids."""
     connector = world.connector
-    resting = connector.buy(PAIR, AMOUNT, world.price("0.97"), OrderType.LIMIT_MAKER)
-    taking = connector.buy(PAIR, AMOUNT, order_type=OrderType.MARKET)
+    resting = await when_ready(
+        world, lambda: connector.buy(PAIR, AMOUNT, world.price("0.97"), OrderType.LIMIT_MAKER)
+    )
+    taking = await when_ready(world, lambda: connector.buy(PAIR, AMOUNT, order_type=OrderType.MARKET))
     await world.until_state(resting, "open", "failed")
     await world.until_state(taking, "filled", "expired", "failed")
     if connector.order(resting).state == "open":  # type: ignore[union-attr]
-        connector.amend(resting, world.price("0.98"), AMOUNT * 2)
+        await when_ready(world, lambda: connector.amend(resting, world.price("0.98"), AMOUNT * 2))
         order = connector.tracker.get(resting)
         await world.until("the amend is settled", lambda: order is not None and not order.is_amending)
-    closing = connector.sell(
-        PAIR, AMOUNT, world.price("0.95"), position_action=PositionAction.CLOSE, time_in_force=TimeInForce.IOC
+    closing = await when_ready(
+        world,
+        lambda: connector.sell(
+            PAIR,
+            AMOUNT,
+            world.price("0.95"),
+            position_action=PositionAction.CLOSE,
+            time_in_force=TimeInForce.IOC,
+        ),
     )
     await world.until_state(closing, "filled", "expired", "failed", "cancelled")
     connector.cancel_all()
