@@ -6,17 +6,24 @@ restarts; numbers; reconciliation; set-up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from domain.enums import OrderType, PositionAction, TimeInForce
+from adapters.cli.exit_codes import ExitCode
+from adapters.cli.main import main
+from domain.enums import OrderType, PositionAction, TimeInForce, TradeType
 from domain.errors import NotReadyError, TradingHaltedError
 from domain.events import AccountFillBooked, AccountFundingBooked, OrderCreated, OrderFilled
 from domain.in_flight_order import OrderView
 from domain.listeners import OrderEventListener
+from domain.position import Position
 from tests.support.core import (
     ACCOUNT,
     MASTER,
@@ -417,6 +424,39 @@ def test_the_average_price_drifted(core: CoreSession) -> None:
     assert core.view(order).filled_amount == 1
 
 
+def calls_in(work: Callable[[], object]) -> int:
+    """How many functions are called: the same work on every machine."""
+    count = 0
+
+    def profile(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_booking_a_fill_took_longer_with_every_fill_before_it() -> None:
+    position = Position(trading_pair="BTC-USD")
+
+    def book() -> None:
+        position.apply_fill(Decimal("43210.1"), Decimal("0.1"), TradeType.BUY, Decimal("0.01"), "USDC")
+
+    book()
+    early = calls_in(book)
+    size = len(msgspec.json.encode(position))
+    for _ in range(5_000):
+        book()
+    assert calls_in(book) == early > 0
+    # Nothing grows that a single call could walk over, but the digits of the sums.
+    assert len(msgspec.json.encode(position)) < size + 20
+    assert position.average_entry == Decimal("43210.1")
+
+
 def test_two_requests_of_one_millisecond_had_the_same_nonce(core: CoreSession) -> None:
     for _ in range(8):
         core.buy()
@@ -514,3 +554,28 @@ def test_it_traded_before_it_knew_anything() -> None:
     core = CoreSession().begin()
     with pytest.raises(NotReadyError):
         core.buy()
+
+
+def test_my_key_had_to_stand_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every user of the machine can read it. Nor does it stand in the config, which gets copied."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--help"]) == ExitCode.OK
+    commands = re.findall(r"^    ([a-z][a-z-]*)", capsys.readouterr().out, re.MULTILINE)
+    assert "run" in commands
+    for command in commands:
+        main([command, "--help"])
+        with_a_value = re.findall(r"(--[a-z-]+)[ =][A-Z{]", capsys.readouterr().out)
+        secrets = [name for name in with_a_value if re.search("key|secret|password|mnemonic", name)]
+        assert secrets == [], command
+    key = "0x" + "5e" * 32
+    config = tmp_path / "orderledger.toml"
+    config.write_text(
+        f'[venue]\nnetwork = "testnet"\naccount_address = "{ACCOUNT}"\n[secrets]\nkey = "{key}"\n'
+    )
+    config.chmod(0o600)
+    assert main(["run"]) == ExitCode.CONFIG
+    said = "".join(capsys.readouterr())
+    assert "secrets" in said
+    assert key not in said

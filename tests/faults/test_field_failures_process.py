@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -155,6 +156,28 @@ def test_i_restarted_with_a_position_and_it_was_neither_flattened_nor_doubled() 
     run(scenario, seed=46)
 
 
+def test_my_order_tool_was_open_and_the_database_was_locked() -> None:
+    async def scenario(world: Live) -> None:
+        async with world.session():
+            await world.agree()
+            with contextlib.ExitStack() as tool:
+                for path in (world.ledger_path, world.views_path):
+                    table = "stored_events" if path == world.ledger_path else "orders"
+                    reading = tool.enter_context(
+                        contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True))
+                    )
+                    # What a person looks at stays as it is: a transaction that nobody ends.
+                    reading.execute("BEGIN")
+                    reading.execute(f"SELECT * FROM {table}").fetchone()
+                for _ in range(3):
+                    order = world.connector.buy(PAIR, AMOUNT, order_type=OrderType.MARKET)
+                    await world.until_state(order, "filled", "expired")
+                await world.agree()
+            assert not world.connector.halted_because
+
+    run(scenario, seed=47)
+
+
 # -- clocks ------------------------------------------------------------------------------------------------
 
 
@@ -224,11 +247,15 @@ def test_the_venue_started_anew_and_knows_nothing_of_my_orders_or_my_position(tm
     with running_venue("--port", port, seed=51) as venue:
         process = LiveRun(tmp_path, venue).start()
         wait_for("it has a fill", lambda: process.has_logged("order.filled"))
+        wait_for("it has an order", lambda: process.views.exists() and bool(_open_orders(process)))
     with contextlib.ExitStack() as ending:
         ending.callback(process.end)
+        wait_for("it notices", lambda: process.has_logged("stream_lost"))
+        of_the_first = _open_orders(process)
         funded = f"{venue.account}=100000"
         ending.enter_context(running_venue("--port", port, "--fund", funded, seed=52))
         wait_for("it says so", lambda: process.has_logged("position_gap"))
+        wait_for("orders of the first are found gone", lambda: not of_the_first & _open_orders(process))
         assert process.is_running
         assert process.stop() == 0, process.output()
     with Views(process.views) as views:
@@ -246,6 +273,11 @@ def test_the_network_went_away_and_came_back(tmp_path: Path) -> None:
             wait_for("it trades again", lambda: "order.submitted" in process.output()[mark:])
             assert process.stop() == 0, process.output()
         assert _differences(process) == []
+
+
+def _open_orders(process: LiveRun) -> set[str]:
+    with Views(process.views) as views:
+        return {order.client_order_id for order in views.open_orders()}
 
 
 def _differences(process: LiveRun) -> list[object]:

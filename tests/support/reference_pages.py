@@ -109,6 +109,7 @@ PAGES: dict[str, tuple[Any, ...]] = {
     "audit.md": (),
     "configuration.md": (settings,),
     "events.md": (envelope, fill, order_events, account_events),
+    "field-failures.md": (),
     "replay.md": (),
     "simulator.md": (faults, control),
     "zeromq.md": (message, message_data, message_fill, heartbeat),
