@@ -103,6 +103,16 @@ class AccountBooks:
         """With what the books of the account began; None when they never did."""
         return next(self._account_events(AccountOpened), None)
 
+    def books_begin_ms(self) -> int:
+        """The venue time at which the books begin. Raises `CommandError` when they never were opened."""
+        opening = self.opening()
+        if opening is None:
+            raise CommandError(
+                f"The ledger has not opened the books of {self.account}, so there is nothing to compare.",
+                ExitCode.NOT_FOUND,
+            )
+        return opening.exchange_time_ms or 0
+
     def open_discrepancies(self) -> dict[str, OpenDiscrepancy]:
         """By id, what was found and not repaired since, oldest first."""
         standing: dict[str, OpenDiscrepancy] = {}
@@ -138,6 +148,14 @@ class AccountBooks:
         """Every order that is not done, and those that the venue calls filled while fills are missing."""
         return {order.id: order for order, _ in self._orders(self._unfinished_ids())}
 
+    def known_names(self) -> set[str]:
+        """Every name that the venue may call an order of this account by."""
+        rows = self._select(
+            "SELECT client_order_id FROM orders WHERE venue = ?1 AND account = ?2 UNION "
+            "SELECT key FROM order_keys JOIN orders USING (client_order_id) WHERE venue = ?1 AND account = ?2"
+        )
+        return {name for (name,) in rows}
+
     def order_events(self, client_order_ids: Iterable[str]) -> dict[str, Sequence[LedgerEvent]]:
         """The events of these orders, first to last, by client order id."""
         found: dict[str, Sequence[LedgerEvent]] = {}
@@ -153,11 +171,7 @@ class AccountBooks:
 
         Raises `CommandError` when the account was never opened, or when an order does not fold.
         """
-        opening = self.opening()
-        if opening is None:
-            raise CommandError(
-                f"The ledger {self._path} has not opened the books of {self.account}.", ExitCode.NOT_FOUND
-            )
+        begin_ms = self.books_begin_ms()
         orders: dict[str, InFlightOrder] = {}
         fills: list[BookedFill] = []
         wanted = _keys_of(report)
@@ -168,7 +182,7 @@ class AccountBooks:
             fills += (BookedFill(fill, order.id) for fill in _fills_of(events))
         fills += (BookedFill(fill, None) for fill in self._fills_without_order())
         return Books(
-            books_begin_ms=opening.exchange_time_ms or 0,
+            books_begin_ms=begin_ms,
             orders=orders,
             fills=[
                 booked

@@ -70,6 +70,9 @@ _COMMANDS = (
     _Commands("adapters.cli.export", {"export": "orders, fills, funding or profit as a file"}),
     _Commands("adapters.cli.why", {"why": "explain an order: its whole life, step by step"}),
     _Commands("adapters.cli.verify", {"verify": "check a ledger from its first event to its views"}),
+    _Commands(
+        "adapters.cli.reconcile", {"reconcile": "compare the books with the venue, and repair what differs"}
+    ),
     _Commands("adapters.cli.sql", {"sql": "ask the views in SQL, read-only"}),
     _Commands(
         "adapters.cli.rebuild", {"rebuild": "build the views anew from the ledger, also while it is live"}
