@@ -47,8 +47,8 @@ class Past:
         self._folded: dict[int, OrderRow] = {}
 
     def in_flight(self, conditions: Sequence[Condition] = ()) -> list[OrderKey]:
-        """The orders that had an event by then and another one since, newest first; of these, those that meet
-        conditions which last (`projections.filters.lasting_order_conditions`)."""
+        """The orders that had an event by then and another one since, newest first; of these, those that met
+        conditions (`projections.filters.past_order_conditions`)."""
         nodes = list(nodes_around(self.position, self._views_position))
         terms = [
             # This term and the index's name: there are no statistics by which SQLite would choose it.

@@ -49,15 +49,13 @@ def differences(
     wanted = Filter(**wanted)
     wanted["after_position"] = from_position
     with views.frozen(), views.at(from_position, source) as then, views.at(to_position, source) as later:
-        orders = {order.client_order_id: order for order in then.orders_changed_since()}
+        changed = later.orders(**wanted)
+        orders = then.earlier(changed)
         positions = {_market(position): position for position in then.positions(tag=wanted.get("tag"))}
         return Differences(
             from_position=from_position,
             to_position=to_position,
-            orders=[
-                OrderChange(before=orders.get(after.client_order_id), after=after)
-                for after in later.orders(**wanted)
-            ],
+            orders=[OrderChange(before=orders.get(after.client_order_id), after=after) for after in changed],
             positions=[
                 PositionChange(before=positions.get(_market(after)), after=after)
                 for after in later.positions(**wanted)

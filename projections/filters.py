@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack
 
 from domain.enums import OrderState
-from projections.rows import OrderRow, PositionRow
+from projections.rows import PositionRow
 
 __all__ = [
     "Condition",
     "Filter",
     "fill_conditions",
     "funding_conditions",
-    "lasting_order_conditions",
     "order_conditions",
-    "order_matches",
+    "past_order_conditions",
     "position_matches",
     "timeline_conditions",
 ]
@@ -47,18 +46,24 @@ class Filter(TypedDict, total=False):
 
 
 def order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
-    return lasting_order_conditions(**wanted) + _states(wanted) + _after("last_position", wanted)
+    return _lasting_order_conditions(**wanted) + _states(wanted) + _after("last_position", wanted)
 
 
-def lasting_order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
-    """Those about what never changes in the life of an order: they hold of its past as of today."""
+def _lasting_order_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
+    """Those about what never changes in the life of an order."""
     return _market(wanted) + _tag(wanted) + _time("created_at_ns", wanted)
 
 
-def order_matches(order: OrderRow, **wanted: Unpack[Filter]) -> bool:
-    """Whether a row fits that SQL cannot see, because it is of the past: the conditions that do not last."""
-    states = frozenset(wanted.get("states", ()))
-    return (not states or order.state in states) and order.last_position > (wanted.get("after_position") or 0)
+def past_order_conditions(position: int, **wanted: Unpack[Filter]) -> list[Condition]:
+    """The same of how an order stood at an earlier position: its row is of today, its timeline tells."""
+    conditions = _lasting_order_conditions(**wanted)
+    upto = "FROM order_timeline WHERE client_order_id = orders.client_order_id AND position <= ?"
+    for condition, states in _states(wanted):
+        state = f"(SELECT state {upto} ORDER BY version DESC LIMIT 1)"
+        conditions.append((f"{state} {condition.removeprefix('state ')}", [position, *states]))
+    for condition, after in _after("position", wanted):
+        conditions.append((f"EXISTS (SELECT 1 {upto} AND {condition})", [position, *after]))
+    return conditions
 
 
 def position_matches(position: PositionRow, **wanted: Unpack[Filter]) -> bool:

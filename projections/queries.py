@@ -6,7 +6,7 @@ from the same moment are asked within `with views.frozen():`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from itertools import islice
@@ -28,9 +28,8 @@ from projections.filters import (
     Filter,
     fill_conditions,
     funding_conditions,
-    lasting_order_conditions,
     order_conditions,
-    order_matches,
+    past_order_conditions,
     position_matches,
     timeline_conditions,
 )
@@ -191,14 +190,18 @@ class Views:
                 rows = self._past.positions
         return [row for row in rows if position_matches(row, **wanted)]
 
-    def orders_changed_since(self, **wanted: Unpack[Filter]) -> list[OrderRow]:
-        """Of a moment in the past (`at`): the orders that existed then and had further events later, as they
-        were then. None of now."""
+    def earlier(self, orders: Iterable[OrderRow]) -> dict[str, OrderRow]:
+        """Of a moment in the past (`at`): these orders, which had further events since, as they were then, by
+        client order id. Those that did not exist yet are left out."""
         if self._past is None:
-            return []
+            return {}
+        keys = [
+            (order.created_position, order.client_order_id)
+            for order in orders
+            if order.created_position <= self._past.position
+        ]
         with translated(self.path):
-            orders = list(self._past.orders(self._past.in_flight(lasting_order_conditions(**wanted))))
-        return [order for order in reversed(orders) if order_matches(order, **wanted)]
+            return {order.client_order_id: order for order in self._past.orders(keys)}
 
     def acknowledgement_times_ns(self) -> dict[str, int]:
         """By client order id, how long it took from when the first request was about to leave until the venue
@@ -288,15 +291,11 @@ class Views:
         conditions.append(("created_position <= ? AND last_position <= ?", [now, now]))
         settled = self._select(OrderRow, conditions, "created_position", limit)
         with translated(self.path):
-            keys = self._past.in_flight([*lasting, *lasting_order_conditions(**wanted)])
+            keys = self._past.in_flight([*lasting, *past_order_conditions(now, **wanted)])
             if limit is not None and len(settled) >= limit:
                 # An older one would not be among the newest.
                 keys = [key for key in keys if key[0] > settled[-limit].created_position]
-            moving = (
-                order
-                for order in self._past.orders(keys)
-                if order_matches(order, **wanted) and not (only_open and order.done)
-            )
+            moving = (order for order in self._past.orders(keys) if not (only_open and order.done))
             rows = sorted([*settled, *islice(moving, limit)], key=lambda order: order.created_position)
         return rows if limit is None else rows[-limit:]
 
