@@ -1,41 +1,85 @@
-"""The views as one canonical sequence of bytes, to say whether two files hold the same.
+"""The views as canonical bytes, to say whether two files hold the same.
 
-Two files of the same views differ byte for byte (pages depend on how the rows came); their dumps do not.
+Two files of the same views differ byte for byte (pages depend on how the rows came); their canonical bytes do
+not. They are taken in portions, of one table and one stretch of the log each, so that whoever has looked at a
+stretch can tell the digest of its portions without reading all the others.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
-from projections.tables import TABLES
+from projections.order_fold import Row
+from projections.tables import CHECKPOINT_EVERY, TABLES, Table
 from projections.views_file import connect_for_reading, read_progress, translated
 
-__all__ = ["canonical_dump", "views_digest"]
+__all__ = [
+    "PORTION",
+    "Portion",
+    "combined_digest",
+    "is_by_position",
+    "portion_digest",
+    "portion_digests",
+    "views_digest",
+]
+
+PORTION = 8 * CHECKPOINT_EVERY
+"""How many positions a portion of a table spans whose rows are keyed by position."""
+
+Portion = tuple[str, int]
+"""A table, and which of its portions: `position // PORTION`, or 0 where the key is no position."""
+
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
-def canonical_dump(connection: sqlite3.Connection) -> Iterator[bytes]:
-    """One JSON line for the position, then one per row of every table, in the order of tables and keys."""
-    encode = msgspec.json.encode
-    yield encode(["progress", read_progress(connection).position]) + b"\n"
-    for table in TABLES:
-        rows = connection.execute(
-            f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {', '.join(table.key)}"
-        )
-        for row in rows:
-            yield encode([table.name, *row]) + b"\n"
+def portion_digest(rows: Sequence[Row]) -> str:
+    """The SHA-256 (hex) of the rows of a portion as JSON lines, in the order of their key."""
+    return sha256(_encode_lines(rows)).hexdigest()
+
+
+def is_by_position(table: Table) -> bool:
+    """Whether the rows of a table are keyed by one position of the log."""
+    return table.key[0] in ("position", "created_position")
+
+
+def portion_digests(
+    connection: sqlite3.Connection, tables: Iterable[Table], after: int, last: int
+) -> dict[Portion, str]:
+    """The digests of what the tables hold from after one position to another, both at the ends of portions
+    (or of the views), and of all that is not keyed by position. Portions without a row have none."""
+    found: dict[Portion, str] = {}
+    for table in tables:
+        select = f"SELECT {', '.join(table.columns)} FROM {table.name}"
+        order = f" ORDER BY {', '.join(table.key)}"
+        if not is_by_position(table):
+            if rows := connection.execute(select + order).fetchall():
+                found[table.name, 0] = portion_digest(rows)
+            continue
+        for portion in range((after + 1) // PORTION, last // PORTION + 1):
+            bounds = (max(portion * PORTION, after + 1), min((portion + 1) * PORTION - 1, last))
+            rows = connection.execute(
+                f"{select} WHERE {table.key[0]} BETWEEN ? AND ?{order}", bounds
+            ).fetchall()
+            if rows:
+                found[table.name, portion] = portion_digest(rows)
+    return found
+
+
+def combined_digest(position: int, portions: Mapping[Portion, str]) -> str:
+    """The digest (hex) of views that stand at a position, from those of all their portions."""
+    lines = [["position", position], *([*portion, portions[portion]] for portion in sorted(portions))]
+    return sha256(_encode_lines(lines)).hexdigest()
 
 
 def views_digest(views: Path) -> str:
-    """SHA-256 (hex) over the canonical dump of a views file, all of it from one moment."""
-    digest = sha256()
+    """The digest (SHA-256, hex) of a views file, all of it from one moment."""
     with closing(connect_for_reading(views)) as connection, translated(views):
         connection.execute("BEGIN")
-        for line in canonical_dump(connection):
-            digest.update(line)
-    return digest.hexdigest()
+        position = read_progress(connection).position
+        return combined_digest(position, portion_digests(connection, TABLES, 0, position))

@@ -123,7 +123,7 @@ class OrderFold:
             order = folded.order
             orders.append(order_row(order, folded.created_position, folded.last_position))
             if folded.keyed_ids is not order.exchange_order_ids:
-                keys.extend(_key_rows(order, first=folded.keyed_ids is None))
+                keys.extend(_key_rows(order, folded.keyed_ids))
                 folded.keyed_ids = order.exchange_order_ids
             self._place(client_order_id, folded)
         self._changed = {}
@@ -156,6 +156,8 @@ class OrderFold:
             )
         order = InFlightOrder.fold(self._events_of(client_order_id, event.originator_version))
         folded = _Folded(order, created_position)
+        # Its rows were written when it left memory, or before this process.
+        folded.keyed_ids = order.exchange_order_ids
         (self._done if order.is_done else self._live)[client_order_id] = folded
         return folded
 
@@ -208,9 +210,11 @@ def order_row(order: InFlightOrder, created_position: int, last_position: int) -
     )
 
 
-def _key_rows(order: InFlightOrder, *, first: bool) -> Iterable[Row]:
+def _key_rows(order: InFlightOrder, keyed_ids: tuple[str, ...] | None) -> Iterable[Row]:
+    """The rows for the ids that have none yet; `keyed_ids` is None before the first."""
     client_order_id = order.id
-    if first and order.venue_order_key != client_order_id:
+    if keyed_ids is None and order.venue_order_key != client_order_id:
         yield (order.venue_order_key, client_order_id, VENUE_ORDER_KEY)
     for exchange_order_id in order.exchange_order_ids:
-        yield (exchange_order_id, client_order_id, EXCHANGE_ORDER_ID)
+        if keyed_ids is None or exchange_order_id not in keyed_ids:
+            yield (exchange_order_id, client_order_id, EXCHANGE_ORDER_ID)

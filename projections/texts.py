@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -15,12 +16,22 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(dict[str, Decimal]).decode
 
 
-def number_text(value: Decimal) -> str:
-    """`domain.money.decimal_text`, sooner for the numbers that stand as they should already: most."""
+@lru_cache(8_192)
+def _text(value: Decimal) -> str:
     text = str(value)
     if text.isdigit() or ("." in text and text[-1] != "0" and "E" not in text):
         return text
     return decimal_text(value)
+
+
+def number_text(value: Decimal) -> str:
+    """`domain.money.decimal_text`, remembered: prices and amounts come again and again, and each number of a
+    fill goes into several rows. Equal numbers have one text, whatever their digits were."""
+    try:
+        return _text(value)
+    except TypeError:
+        # A signalling NaN cannot be looked up.
+        return decimal_text(value)
 
 
 def optional_text(value: Decimal | None) -> str | None:

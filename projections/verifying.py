@@ -17,15 +17,16 @@ from pathlib import Path
 
 import msgspec
 
-from domain.enums import TradeType
-from domain.events import AccountPositionAsserted, LedgerEvent
-from domain.money import MONEY, ZERO, decimal_text
+from domain.events import LedgerEvent
+from domain.money import ZERO, decimal_text
 from projections.building import OnProgress
 from projections.canonical import views_digest
 from projections.errors import ViewsError, ViewsMissingError, ViewsUnavailableError
 from projections.event_source import EventSource, EventSubscription, OnUnreadable, PositionedEvent
 from projections.follower import LOAD_BATCH, Follower
 from projections.order_fold import Row
+from projections.position_sums import MarketKey, noted, position_sums
+from projections.proving import StretchProof, Unproven, conclude
 from projections.queries import ParkedRow
 from projections.tables import PARKED, POSITIONS, SCHEMA_VERSION, TABLES, Table
 from projections.views_file import (
@@ -37,7 +38,7 @@ from projections.views_file import (
     translated,
 )
 
-__all__ = ["PositionMismatch", "ViewsReport", "ViewsVerdict", "verify_views"]
+__all__ = ["PositionMismatch", "ViewsReport", "ViewsVerdict", "proven_report", "verify_views"]
 
 _PATIENCE_S = 10.0
 
@@ -108,30 +109,56 @@ def verify_views(source: EventSource, views: Path, on_progress: OnProgress | Non
         target = source.max_position
         with tempfile.TemporaryDirectory(prefix="orderledger-") as directory:
             built = Path(directory, views.name)
-            openings = _Openings()
+            notes: list[PositionedEvent] = []
             report_progress = on_progress or _nobody
             difference = why_not
             with ViewsFile.create(built, source.ledger_id) as file:
                 if kept is not None and views_position is not None and found is ViewsVerdict.EQUAL:
-                    _follow(source, file, views_position, openings, report_progress, target)
+                    _follow(source, file, views_position, notes, report_progress, target)
                     difference = _first_difference(views, kept, built)
                     if difference:
                         found = ViewsVerdict.DIFFER
-                _follow(source, file, target, openings, report_progress, target)
+                _follow(source, file, target, notes, report_progress, target)
             with closing(connect_for_reading(built)) as rebuilt, translated(built):
                 parked = _parked(rebuilt)
                 positions = _positions(rebuilt)
-                sums = _sums(rebuilt, openings, parked)
+                mismatches = _mismatches(rebuilt, positions, notes, parked)
             return ViewsReport(
                 position=target,
                 digest=views_digest(built),
                 markets=len(positions),
                 parked=tuple(parked),
-                mismatches=tuple(_mismatches(positions, sums)),
+                mismatches=mismatches,
                 views=found,
                 views_position=views_position,
                 difference=difference,
             )
+
+
+def proven_report(views: Path, source: EventSource, proofs: Sequence[StretchProof]) -> ViewsReport:
+    """What `verify_views` would say of views that stand where the ledger does, from the proofs of all their
+    stretches (`projections.proving`), without building anything.
+
+    Raises `Unproven` when it takes `verify_views` to tell, and the errors of a file that cannot be read.
+    """
+    with closing(connect_for_reading(views)) as kept, translated(views):
+        kept.execute("BEGIN")
+        progress = read_progress(kept)
+        found, why_not = _comparable(progress, source)
+        if found is not ViewsVerdict.EQUAL:
+            raise Unproven(why_not)
+        digest = conclude(kept, progress.position, proofs)
+        positions = _positions(kept)
+        notes = [at for proof in proofs for at in proof.notes]
+        return ViewsReport(
+            position=progress.position,
+            digest=digest,
+            markets=len(positions),
+            parked=(),
+            mismatches=_mismatches(kept, positions, notes, ()),
+            views=found,
+            views_position=progress.position,
+        )
 
 
 @contextmanager
@@ -168,18 +195,6 @@ def _comparable(progress: Progress, source: EventSource) -> tuple[ViewsVerdict, 
 
 
 # Building, and what is noted while the events go by
-
-
-class _Openings:
-    """The opening balances that the log states, in passing."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[int, AccountPositionAsserted]] = []
-
-    def take(self, batch: Sequence[PositionedEvent]) -> None:
-        for position, event in batch:
-            if type(event) is AccountPositionAsserted and event.opening:
-                self.found.append((position, event))
 
 
 class _Bounded:
@@ -245,11 +260,11 @@ def _follow(
     source: EventSource,
     file: ViewsFile,
     until: int,
-    openings: _Openings,
+    notes: list[PositionedEvent],
     on_progress: OnProgress,
     target: int,
 ) -> None:
-    bounded = _Bounded(source, until, openings.take)
+    bounded = _Bounded(source, until, lambda batch: notes.extend(noted(batch)))
     with Follower(bounded, file, batch_size=LOAD_BATCH) as follower:
         while follower.position < until:
             if not follower.step(_PATIENCE_S):
@@ -300,8 +315,6 @@ def _difference(table: Table, kept: Row | None, rebuilt: Row | None) -> str:
 
 # Fills and positions
 
-_MarketKey = tuple[str, str, str]
-
 
 def _parked(connection: sqlite3.Connection) -> list[ParkedRow]:
     return [
@@ -310,40 +323,21 @@ def _parked(connection: sqlite3.Connection) -> list[ParkedRow]:
     ]
 
 
-def _positions(connection: sqlite3.Connection) -> dict[_MarketKey, Decimal]:
+def _positions(connection: sqlite3.Connection) -> dict[MarketKey, Decimal]:
     rows = connection.execute(f"SELECT venue, account, trading_pair, amount FROM {POSITIONS.name}")
     return {(venue, account, pair): Decimal(amount) for venue, account, pair, amount in rows}
 
 
-def _sums(
-    connection: sqlite3.Connection, openings: _Openings, parked: Sequence[ParkedRow]
-) -> dict[_MarketKey, Decimal]:
-    """Per market: its last opening balance, and the fills after it, bought minus sold."""
-    not_moved = {row.position for row in parked if row.view == POSITIONS.name}
-    begins: dict[_MarketKey, int] = {}
-    sums: dict[_MarketKey, Decimal] = {}
-    for position, event in openings.found:
-        if position not in not_moved:
-            key = (event.venue, event.account, event.trading_pair)
-            begins[key], sums[key] = position, event.amount
-    for position, *market, trade_type, amount in connection.execute(
-        "SELECT position, venue, account, trading_pair, trade_type, amount FROM fills"
-    ):
-        venue, account, pair = market
-        key = (venue, account, pair)
-        if position > begins.get(key, 0) and position not in not_moved:
-            change = MONEY.add if trade_type == TradeType.BUY else MONEY.subtract
-            sums[key] = change(sums.get(key, ZERO), Decimal(amount))
-    return sums
-
-
 def _mismatches(
-    positions: dict[_MarketKey, Decimal], sums: dict[_MarketKey, Decimal]
-) -> Iterator[PositionMismatch]:
-    for key in sorted(positions.keys() | sums.keys()):
-        folded, fills = positions.get(key, ZERO), sums.get(key, ZERO)
-        if decimal_text(folded) != decimal_text(fills):
-            venue, account, pair = key
-            yield PositionMismatch(
-                venue=venue, account=account, trading_pair=pair, folded=folded, fills=fills
-            )
+    connection: sqlite3.Connection,
+    positions: dict[MarketKey, Decimal],
+    notes: Sequence[PositionedEvent],
+    parked: Sequence[ParkedRow],
+) -> tuple[PositionMismatch, ...]:
+    not_moved = {row.position for row in parked if row.view == POSITIONS.name}
+    sums = position_sums(connection, notes, not_moved)
+    return tuple(
+        PositionMismatch(venue=key[0], account=key[1], trading_pair=key[2], folded=folded, fills=fills)
+        for key in sorted(positions.keys() | sums.keys())
+        if decimal_text(folded := positions.get(key, ZERO)) != decimal_text(fills := sums.get(key, ZERO))
+    )

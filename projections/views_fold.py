@@ -117,18 +117,20 @@ class ViewsFold:
         """Fold in what follows: events, and those among them that could not be read."""
         self._look_up_keys(batch)
         lost = sorted(unreadable, key=_position_of)
+        fold_one = self._fold_one
         for position, event in batch:
             while lost and _position_of(lost[0]) < position:
                 self._park_unreadable(lost.pop(0))
             self._advance(position)
-            self._fold_one(position, event)
+            fold_one(position, event)
         for remaining in lost:
             self._park_unreadable(remaining)
         return self._changed_rows()
 
     def _fold_one(self, position: int, event: LedgerEvent) -> None:
-        if event.recorded_at_ns > self._latest_ns:
-            self._latest_ns = event.recorded_at_ns
+        recorded_at_ns = event.recorded_at_ns
+        if recorded_at_ns > self._latest_ns:
+            self._latest_ns = recorded_at_ns
         self._clock[position // CHECKPOINT_EVERY] = self._latest_ns
         wrong = impossible_numbers(event)
         if isinstance(event, OrderEvent):

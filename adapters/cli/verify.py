@@ -13,6 +13,7 @@ from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.progress_line import ProgressLine
+from adapters.cli.proof import prove
 from adapters.cli.text_table import printable
 from adapters.storage.chain import ChainReport, verify_chain
 from adapters.storage.ledger import OrderLedger
@@ -108,21 +109,27 @@ def _seals(path: Path | None) -> list[Seal] | None:
 
 def verify(chosen: ChosenLedger, seals: list[Seal] | None = None) -> VerifyReport:
     """Look at everything. Raises storage errors where the file is not to be opened at all."""
-    mapper = MessagePackMapper()
+    with ProgressLine("checking") as progress:
+        proof = prove(chosen, progress)
+    chain, views = _closer_look(chosen) if proof is None else (proof.chain, proof.views)
     sealed: SealReport | None = None
-    with ProgressLine("checking the chain") as progress:
-        chain = verify_chain(chosen.ledger, progress, mapper=mapper)
     if seals is not None:
         with LedgerFile.open_for_reading(chosen.ledger, check_tail=False) as file:
             sealed = check_seals(file, seals)
-    views: ViewsReport | None = None
-    if chain.ok:
-        with (
-            OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger,
-            ProgressLine("building the views again") as progress,
-        ):
-            views = verify_views(LedgerEventSource(ledger), chosen.views, progress)
     return _report(chain, sealed, views)
+
+
+def _closer_look(chosen: ChosenLedger) -> tuple[ChainReport, ViewsReport | None]:
+    """One thing after the other, each from the beginning, to say what is wrong and where."""
+    with ProgressLine("checking the chain") as progress:
+        chain = verify_chain(chosen.ledger, progress, mapper=MessagePackMapper())
+    if not chain.ok:
+        return chain, None
+    with (
+        OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger,
+        ProgressLine("building the views again") as progress,
+    ):
+        return chain, verify_views(LedgerEventSource(ledger), chosen.views, progress)
 
 
 def _report(chain: ChainReport, sealed: SealReport | None, views: ViewsReport | None) -> VerifyReport:
