@@ -111,10 +111,12 @@ class Transfer(msgspec.Struct, frozen=True, gc=False):
 class Books(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger holds about an account, as far as a report can be compared with it.
 
-    `orders`: every order that is not done, and every other order of ours that the report is about, by client
-    order id. `fills`, `fundings`, `transfers`: all whose venue time lies in the report's windows, and all
-    that the report names. `positions` by trading pair (absent: flat). `cash` is the fold of the opening
-    balance and everything since, in units of the collateral token; None while no opening balance is known.
+    `orders`: every order that is not done, and every other order that the report is about, by client order
+    id. `fills`, `fundings`, `transfers`: all since the venue time at which the report's windows begin (what
+    is later than their end as well: positions and cash are told for an earlier time than that of the books),
+    and all that the report names. `positions` by trading pair (absent: flat). `cash` is the fold of the
+    opening balance and everything since, in units of the collateral token; None while no opening balance is
+    known.
     `books_begin_ms`: what the venue reports from before this venue time is in the opening balances.
     `clock_ns` is our own clock when the report was begun (when the venue's showed its `taken_at_ms`): the age
     of what happened here is told by it. None: the two clocks are taken to agree.

@@ -1,57 +1,51 @@
 """Comparing the books with the venue: what differs, why, and what would mend it.
 
-Pure: the same books and the same report give the same findings in the same order. Nothing is asked here, and
-nothing is written; `domain.repairs` turns findings into events.
+Pure: the same books and the same report give the same findings in the same order, whatever the order of the
+report's rows. Nothing is asked here and nothing is written; `domain.repairs` turns findings into events.
+
+Each part of the comparison reckons with what the parts before it found, so that one cause is found once: an
+order is judged after the repair of its fills, a position after that of all fills, the cash after everything.
+Repairs are made in the same order.
 """
 
 from __future__ import annotations
 
-import msgspec
-
-from domain.discrepancies import (
-    BookFill,
-    Books,
-    Discrepancy,
-    DiscrepancyKind,
-    VenueReport,
-    discrepancy_id_of,
+from domain.discrepancies import Books, Discrepancy, VenueReport
+from domain.fill_comparison import compare_fills
+from domain.findings import Scope
+from domain.fund_comparison import (
+    compare_cash,
+    compare_fundings,
+    compare_leverage,
+    compare_positions,
+    compare_transfers,
+    find_truncated_windows,
 )
-from domain.money import decimal_text
+from domain.order_comparison import compare_orders, find_external_orders
 
 __all__ = ["find_discrepancies"]
 
 
 def find_discrepancies(books: Books, report: VenueReport, *, grace_ms: int = 5_000) -> list[Discrepancy]:
-    """Every difference between the books and what the venue says, with its repair.
+    """Every difference between the books and what the venue says, explained, with what would repair it.
 
-    What is younger than `grace_ms` at the time of the report is not judged.
+    What the venue did not tell is not judged: a part of the report that is None says nothing about anything.
+    Nor is what happened less than `grace_ms` before the report was begun, on either side, nor a position or
+    the cash while something so young could explain it. Takes time linear in the sizes of both (sorting
+    aside).
     """
-    found: list[Discrepancy] = []
-    by_key = {order.venue_order_key: order for order in books.orders.values() if not order.is_external}
-    by_id = {oid: order for order in books.orders.values() for oid in order.exchange_order_ids}
-    booked = {fill.fill.fill_key for fill in books.fills}
-    for update in sorted(report.fills or (), key=lambda update: update.fill.fill_key):
-        fill = update.fill
-        if fill.fill_key in booked or not (
-            books.books_begin_ms < fill.exchange_time_ms <= report.taken_at_ms - grace_ms
-        ):
-            continue
-        order = by_key.get(update.venue_order_key or "") or by_id.get(fill.exchange_order_id)
-        if order is None or order.has_fill(fill.fill_key):
-            continue
-        kind = DiscrepancyKind.EXTERNAL_FILL if order.is_external else DiscrepancyKind.MISSING_FILL
-        theirs = f"{fill.trade_type} {decimal_text(fill.amount)} at {decimal_text(fill.price)}"
-        found.append(
-            Discrepancy(
-                discrepancy_id=discrepancy_id_of(kind, fill.fill_key, "", theirs),
-                kind=kind,
-                subject=fill.fill_key,
-                trading_pair=fill.trading_pair,
-                ours="",
-                theirs=theirs,
-                explanation=f"The venue's fills hold {theirs}, which is not booked. It is booked to its order.",
-                evidence=msgspec.json.encode({"question": "fills", "answer": update}).decode(),
-                repair=BookFill(update, order.id),
-            )
-        )
-    return found
+    scope = Scope(books, report, grace_ms)
+    fills = compare_fills(scope)
+    fundings = compare_fundings(scope)
+    transfers = compare_transfers(scope)
+    return [
+        *find_external_orders(scope, fills),
+        *fills.findings,
+        *compare_orders(scope, fills),
+        *fundings.findings,
+        *transfers.findings,
+        *compare_positions(scope, fills),
+        *compare_cash(scope, fills, fundings, transfers),
+        *compare_leverage(scope),
+        *find_truncated_windows(scope),
+    ]

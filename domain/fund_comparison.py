@@ -1,0 +1,476 @@
+"""Positions, cash, funding, transfers and leverage, and what the venue no longer tells.
+
+Positions and cash are judged as they stand once the fills, payments and transfers that were found are booked:
+only what none of them explains is a drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from domain.discrepancies import (
+    AdjustBalance,
+    AdjustPosition,
+    BookFunding,
+    BookTransfer,
+    Discrepancy,
+    DiscrepancyKind,
+    TakeLeverage,
+    Window,
+)
+from domain.events import Fill
+from domain.fill_chain import fills_after, order_fills_by_start_position
+from domain.fill_comparison import MONEY_UNIT, ComparedFills
+from domain.findings import Scope, evidence_of, finding, moment
+from domain.money import MONEY, ZERO, decimal_text
+from domain.updates import FundingUpdate, PositionUpdate
+
+__all__ = [
+    "Payments",
+    "compare_cash",
+    "compare_fundings",
+    "compare_leverage",
+    "compare_positions",
+    "compare_transfers",
+    "find_truncated_windows",
+]
+
+_CORRECTED = ":corrected:"
+
+
+class Payments:
+    """Findings about money that moved without a trade, and what their repairs add to the cash.
+
+    `is_settled` is False while something that is too young, or of unknown effect, could move the cash.
+    """
+
+    def __init__(self) -> None:
+        self.findings: list[Discrepancy] = []
+        self.cash = ZERO
+        self.is_settled = True
+
+    def add(self, found: Discrepancy, cash: Decimal | None) -> None:
+        self.findings.append(found)
+        if cash is None:
+            self.is_settled = False
+        else:
+            self.cash = MONEY.add(self.cash, cash)
+
+
+# -- funding -----------------------------------------------------------------------------------------------
+
+
+def compare_fundings(scope: Scope) -> Payments:
+    """Every funding payment by its key: booked, and with the venue's amount."""
+    payments = Payments()
+    told = {update.funding_key: update for update in sorted(scope.report.fundings or (), key=_funding_order)}
+    booked: dict[str, Decimal] = {}
+    for payment in scope.books.fundings:
+        key = payment.funding_key.partition(_CORRECTED)[0]
+        booked[key] = MONEY.add(booked.get(key, ZERO), payment.amount)
+    for key, update in told.items():
+        if not scope.is_told(update.exchange_time_ms, scope.report.fundings_window):
+            continue
+        ours = booked.get(key)
+        if ours == update.amount:
+            continue
+        if not scope.is_settled(update.exchange_time_ms):
+            payments.is_settled = False
+        elif ours is None:
+            payments.add(_unbooked_funding(update), update.amount)
+        else:
+            _compare_amounts(update, ours, payments)
+    return payments
+
+
+def _funding_order(update: FundingUpdate) -> tuple[int, str, Decimal]:
+    return update.exchange_time_ms, update.funding_key, update.amount
+
+
+def _unbooked_funding(update: FundingUpdate) -> Discrepancy:
+    amount = f"{decimal_text(update.amount)} {update.token}"
+    return finding(
+        DiscrepancyKind.UNBOOKED_FUNDING,
+        update.funding_key,
+        trading_pair=update.trading_pair,
+        ours="not booked",
+        theirs=amount,
+        explanation=(
+            f"The venue's list of funding has a payment of {amount} for {update.trading_pair} at "
+            f"{moment(update.exchange_time_ms)} that is not booked. It is booked."
+        ),
+        evidence=evidence_of("funding", update),
+        repair=BookFunding(update),
+    )
+
+
+def _compare_amounts(update: FundingUpdate, ours: Decimal, payments: Payments) -> None:
+    difference = MONEY.subtract(update.amount, ours)
+    told, booked = decimal_text(update.amount), decimal_text(ours)
+    begin = (
+        f"The funding of {update.trading_pair} at {moment(update.exchange_time_ms)} is booked with {booked} "
+        f"{update.token}; the venue tells {told}."
+    )
+    if difference.copy_abs() < MONEY_UNIT:
+        found = finding(
+            DiscrepancyKind.PRECISION_ONLY,
+            update.funding_key,
+            trading_pair=update.trading_pair,
+            ours=booked,
+            theirs=told,
+            explanation=f"{begin} The difference is below what money is counted in.",
+            evidence=evidence_of("funding", update),
+            waiver="less than a millionth of the collateral token: no money depends on it",
+        )
+        payments.add(found, ZERO)
+        return
+    correction = FundingUpdate(
+        funding_key=f"{update.funding_key}{_CORRECTED}{told}",
+        trading_pair=update.trading_pair,
+        amount=difference,
+        token=update.token,
+        rate=update.rate,
+        position_size=update.position_size,
+        exchange_time_ms=update.exchange_time_ms,
+    )
+    found = finding(
+        DiscrepancyKind.FUNDING_MISMATCH,
+        update.funding_key,
+        trading_pair=update.trading_pair,
+        ours=booked,
+        theirs=told,
+        explanation=f"{begin} The difference, {decimal_text(difference)}, is booked beside it.",
+        evidence=evidence_of("funding", update),
+        repair=BookFunding(correction),
+    )
+    payments.add(found, difference)
+
+
+# -- transfers ---------------------------------------------------------------------------------------------
+
+
+def compare_transfers(scope: Scope) -> Payments:
+    """Every transfer by its key."""
+    payments = Payments()
+    booked = {transfer.update_key for transfer in scope.books.transfers}
+    rows = sorted(scope.report.transfers or (), key=lambda row: (row.exchange_time_ms, row.update_key))
+    for key, transfer in {row.update_key: row for row in rows}.items():
+        time_ms = transfer.exchange_time_ms
+        if key in booked or not scope.is_told(time_ms, scope.report.transfers_window):
+            continue
+        if not scope.is_settled(time_ms):
+            payments.is_settled = False
+            continue
+        amount = "" if transfer.amount is None else f" of {decimal_text(transfer.amount)} {transfer.token}"
+        found = finding(
+            DiscrepancyKind.UNBOOKED_TRANSFER,
+            key,
+            trading_pair="",
+            ours="not booked",
+            theirs=f"{transfer.kind}{amount}",
+            explanation=(
+                f"The venue's list of transfers has a {transfer.kind}{amount} at {moment(time_ms)} that is "
+                "not "
+                "booked. It is booked."
+            ),
+            evidence=evidence_of("transfers", transfer),
+            repair=BookTransfer(transfer),
+        )
+        payments.add(found, transfer.cash_effect)
+    return payments
+
+
+# -- positions ---------------------------------------------------------------------------------------------
+
+
+def compare_positions(scope: Scope, fills: ComparedFills) -> list[Discrepancy]:
+    """Each market's position, once the fills that were found are booked."""
+    report = scope.report
+    if report.positions is None or report.fills is None or not scope.reaches_positions(report.fills_window):
+        return []
+    moved: dict[str, Decimal] = {}
+    for was, now in fills.changes:
+        for fill, sign in ((was, -1), (now, 1)):
+            if fill is not None:
+                amount = MONEY.multiply(_signed(fill), sign)
+                moved[fill.trading_pair] = MONEY.add(moved.get(fill.trading_pair, ZERO), amount)
+    later = _booked_after_positions(scope)
+    told = {update.trading_pair: update for update in report.positions}
+    markets = {*told, *(pair for pair in (*scope.books.positions, *moved) if pair in report.steps)}
+    found = []
+    for pair in sorted(markets - fills.unsettled_pairs.keys()):
+        held = scope.books.positions.get(pair)
+        expected = MONEY.add(ZERO if held is None else held.amount, moved.get(pair, ZERO))
+        after = later.get(pair, ())
+        ours = MONEY.subtract(expected, _sum_signed(after))
+        update = told.get(pair) or PositionUpdate(trading_pair=pair, amount=ZERO, entry_price=None)
+        if ours != update.amount:
+            found.append(_drift(scope, ours, update, after))
+    return found
+
+
+def _booked_after_positions(scope: Scope) -> dict[str, list[Fill]]:
+    """By market, the booked fills that are not yet in the positions that the venue told.
+
+    Of those at the very millisecond of the positions, the position each of them starts from decides.
+    """
+    at_ms = scope.report.positions_at_ms
+    told = {update.trading_pair: update.amount for update in scope.report.positions or ()}
+    later: dict[str, list[Fill]] = {}
+    same_ms: dict[str, list[Fill]] = {}
+    for booked in scope.books.fills:
+        fill = booked.fill
+        if fill.exchange_time_ms > at_ms:
+            later.setdefault(fill.trading_pair, []).append(fill)
+        elif fill.exchange_time_ms == at_ms and fill.start_position is not None:
+            same_ms.setdefault(fill.trading_pair, []).append(fill)
+    for pair, fills in same_ms.items():
+        later.setdefault(pair, []).extend(fills_after(fills, told.get(pair, ZERO), at_ms))
+    return later
+
+
+def _drift(scope: Scope, ours: Decimal, update: PositionUpdate, later: Sequence[Fill]) -> Discrepancy:
+    pair, theirs = update.trading_pair, update.amount
+    at_ms = scope.report.positions_at_ms
+    difference = MONEY.subtract(theirs, ours)
+    begin = (
+        f"At {moment(at_ms)} the books come to a position of {decimal_text(ours)} in {pair}, all found fills "
+        f"included; the venue tells {decimal_text(theirs)}, a difference of {decimal_text(difference)}."
+    )
+    evidence = evidence_of("account_state", update, scope.report.fills_window)
+    if difference.copy_abs() < scope.report.steps.get(pair, ZERO):
+        return finding(
+            DiscrepancyKind.PRECISION_ONLY,
+            pair,
+            trading_pair=pair,
+            ours=decimal_text(ours),
+            theirs=decimal_text(theirs),
+            explanation=f"{begin} That is less than the amount step of the market.",
+            evidence=evidence,
+            waiver="less than the amount step of the market: it can neither be traded nor closed",
+            identity=("", decimal_text(difference)),
+        )
+    is_flip = (ours < 0 < theirs) or (theirs < 0 < ours)
+    amount = MONEY.add(theirs, _sum_signed(later))
+    # What came later moved the entry as well, and the venue did not tell the entry after it.
+    goes_on = PositionUpdate(
+        trading_pair=pair, amount=amount, entry_price=None if later else update.entry_price
+    )
+    last_ms = max((fill.exchange_time_ms for fill in later), default=at_ms)
+    end = f"The position goes on from {decimal_text(theirs)}"
+    if later:
+        end += f" and what is booked after that, {decimal_text(_sum_signed(later))}"
+    return finding(
+        DiscrepancyKind.SIDE_FLIP if is_flip else DiscrepancyKind.POSITION_DRIFT,
+        pair,
+        trading_pair=pair,
+        ours=decimal_text(ours),
+        theirs=decimal_text(theirs),
+        explanation=f"{begin} {_where_it_began(scope, update)} {end}.",
+        evidence=evidence,
+        repair=AdjustPosition(goes_on, last_ms),
+    )
+
+
+def _where_it_began(scope: Scope, update: PositionUpdate) -> str:
+    """What the venue's own fills say about a drift: each tells the position it started from."""
+    window = scope.report.fills_window
+    assert window is not None, "positions are judged against a list of fills"
+    pair, at_ms = update.trading_pair, scope.report.positions_at_ms
+    fills = [row.fill for row in scope.report.fills or () if row.fill.trading_pair == pair]
+    fills = [
+        fill
+        for fill in fills
+        if scope.is_told(fill.exchange_time_ms, window) and fill.exchange_time_ms <= at_ms
+    ]
+    since = moment(max(window.complete_from_ms, scope.books.books_begin_ms))
+    if not fills:
+        return f"The venue tells no fill of this market since {since} that explains it."
+    try:
+        chain = order_fills_by_start_position(fills, closing=update.amount)
+    except ValueError:
+        return f"No fill that the venue tells since {since} explains it."
+    if not chain.gaps:
+        first = chain.fills[0]
+        return (
+            "Each fill that the venue tells starts where the one before it ended, and the last one leads to "
+            f"its position: the difference is older than fill {first.fill_key} of "
+            f"{moment(first.exchange_time_ms)}."
+        )
+    gap = chain.gaps[0]
+    assert gap.after is not None, "a chain without an opening breaks after a fill"
+    until = "" if gap.before is None else f" and before fill {gap.before.fill_key}"
+    return (
+        f"After fill {gap.after.fill_key} of {moment(gap.after.exchange_time_ms)}{until} the venue's own "
+        f"position moved by {decimal_text(gap.missing_amount)} without a fill that it tells."
+    )
+
+
+def _signed(fill: Fill) -> Decimal:
+    return MONEY.multiply(fill.amount, fill.trade_type.sign)
+
+
+def _sum_signed(fills: Iterable[Fill]) -> Decimal:
+    total = ZERO
+    for fill in fills:
+        total = MONEY.add(total, _signed(fill))
+    return total
+
+
+# -- cash --------------------------------------------------------------------------------------------------
+
+
+def compare_cash(
+    scope: Scope, fills: ComparedFills, fundings: Payments, transfers: Payments
+) -> list[Discrepancy]:
+    """The cash, once everything that was found is booked; nothing while anything else could explain it."""
+    books, report = scope.books, scope.report
+    if books.cash is None or report.cash is None:
+        return []
+    windows = (
+        (report.fills, report.fills_window),
+        (report.fundings, report.fundings_window),
+        (report.transfers, report.transfers_window),
+    )
+    if any(rows is None or not scope.reaches_positions(window) for rows, window in windows):
+        return []
+    if fills.unsettled_pairs or not fundings.is_settled or not transfers.is_settled:
+        return []
+    later = _cash_after_positions(scope)
+    if later is None:
+        return []
+    now = MONEY.add(books.cash, MONEY.add(fundings.cash, transfers.cash))
+    for was, comes in fills.changes:
+        if was is not None:
+            now = MONEY.subtract(now, _cash_of(scope, was))
+        if comes is not None:
+            now = MONEY.add(now, _cash_of(scope, comes))
+    ours = MONEY.subtract(now, later)
+    difference = MONEY.subtract(report.cash, ours)
+    # The venue rounds each fee, payment and value to a millionth of its token, and the sum of so many
+    # roundings is no drift.
+    counted = len(books.fills) + len(books.fundings) + 1
+    if difference.copy_abs() <= MONEY.multiply(MONEY_UNIT, Decimal(counted)):
+        return []
+    token = report.cash_token
+    return [
+        finding(
+            DiscrepancyKind.BALANCE_DRIFT,
+            token,
+            trading_pair="",
+            ours=decimal_text(ours),
+            theirs=decimal_text(report.cash),
+            explanation=(
+                f"At {moment(report.positions_at_ms)} the books come to {decimal_text(ours)} {token} of "
+                "cash, "
+                f"all found fills, payments and transfers included; the venue tells "
+                f"{decimal_text(report.cash)}, a difference of {decimal_text(difference)} that none of them "
+                "explains. The cash goes on from what the venue tells."
+            ),
+            evidence=evidence_of("account_state", {"cash": report.cash, "token": token}),
+            repair=AdjustBalance(token, MONEY.add(report.cash, later), report.positions_at_ms),
+        )
+    ]
+
+
+def _cash_after_positions(scope: Scope) -> Decimal | None:
+    """What is booked and not yet in the cash that the venue told; None where that cannot be said."""
+    at_ms = scope.report.positions_at_ms
+    total = ZERO
+    for fills in _booked_after_positions(scope).values():
+        for fill in fills:
+            total = MONEY.add(total, _cash_of(scope, fill))
+    for payment in scope.books.fundings:
+        if payment.exchange_time_ms == at_ms:
+            return None
+        if payment.exchange_time_ms > at_ms:
+            total = MONEY.add(total, payment.amount)
+    for transfer in scope.books.transfers:
+        if transfer.exchange_time_ms < at_ms:
+            continue
+        if transfer.exchange_time_ms == at_ms or transfer.cash_effect is None:
+            return None
+        total = MONEY.add(total, transfer.cash_effect)
+    return total
+
+
+def _cash_of(scope: Scope, fill: Fill) -> Decimal:
+    """What an execution does to the cash: a perpetual its value and its fee, anything else nothing."""
+    if fill.trading_pair not in scope.report.steps:
+        return ZERO
+    value = MONEY.multiply(fill.price, _signed(fill))
+    fee = fill.fee if fill.fee_token == scope.report.cash_token else ZERO
+    return MONEY.minus(MONEY.add(value, fee))
+
+
+# -- leverage, windows -------------------------------------------------------------------------------------
+
+
+def compare_leverage(scope: Scope) -> list[Discrepancy]:
+    """Leverage and margin mode of the markets the venue told them for; what was never known is no change."""
+    found = []
+    for update in sorted(scope.report.positions or (), key=lambda update: update.trading_pair):
+        held = scope.books.positions.get(update.trading_pair)
+        if update.leverage is None or held is None or held.leverage is None:
+            continue
+        if (held.leverage, held.is_cross) == (update.leverage, update.is_cross):
+            continue
+        pair = update.trading_pair
+        ours = _leverage_text(held.leverage, held.is_cross)
+        theirs = _leverage_text(update.leverage, update.is_cross)
+        found.append(
+            finding(
+                DiscrepancyKind.LEVERAGE_CHANGED,
+                pair,
+                trading_pair=pair,
+                ours=ours,
+                theirs=theirs,
+                explanation=(
+                    f"The leverage of {pair} is {ours} here and {theirs} at the venue: it was changed "
+                    "elsewhere. The venue's setting is recorded."
+                ),
+                evidence=evidence_of("account_state", update),
+                repair=TakeLeverage(pair, update.leverage, update.is_cross),
+            )
+        )
+    return found
+
+
+def _leverage_text(leverage: int, is_cross: bool) -> str:
+    return f"{leverage}x {'cross' if is_cross else 'isolated'}"
+
+
+def find_truncated_windows(scope: Scope) -> list[Discrepancy]:
+    """The lists that do not reach back to where they were meant to begin."""
+    report = scope.report
+    lists: tuple[tuple[str, object, Window | None], ...] = (
+        ("fills", report.fills, report.fills_window),
+        ("funding", report.fundings, report.fundings_window),
+        ("transfers", report.transfers, report.transfers_window),
+    )
+    found = []
+    for name, rows, window in lists:
+        if rows is None or window is None:
+            continue
+        # What happened until the books began is in the opening balances: nobody misses it.
+        wanted_ms = max(window.asked_from_ms, scope.books.books_begin_ms + 1)
+        if window.complete_from_ms <= wanted_ms:
+            continue
+        found.append(
+            finding(
+                DiscrepancyKind.TRUNCATED_WINDOW,
+                name,
+                trading_pair="",
+                ours=f"from {moment(wanted_ms)}",
+                theirs=f"complete from {moment(window.complete_from_ms)}",
+                explanation=(
+                    f"The venue's list of {name} was asked for from {moment(wanted_ms)} and is complete only "
+                    f"from {moment(window.complete_from_ms)}. What is older was not compared."
+                ),
+                evidence=evidence_of(name, None, window),
+                waiver="the venue tells no more; what is older was not compared",
+                identity=(str(wanted_ms), ""),
+            )
+        )
+    return found
