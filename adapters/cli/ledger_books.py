@@ -52,9 +52,6 @@ __all__ = ["AccountBooks", "OpenDiscrepancy", "opened_accounts"]
 _AT_A_TIME = 500
 """So many keys go into one statement; SQLite takes more, and gains nothing from it."""
 
-_PERPETUAL_QUOTE = "-USD"
-"""How the pair of a perpetual ends. A spot trade moves tokens, which are not in the cash of the account."""
-
 _Event = TypeVar("_Event", bound=AccountEvent)
 
 
@@ -192,7 +189,7 @@ class AccountBooks:
             fundings=self._fundings(report) if report.fundings is not None else (),
             transfers=self._transfers(report) if report.transfers is not None else (),
             positions=self._positions(),
-            cash=self._cash(),
+            cash=self._cash(report.steps),
         )
 
     def _orders(self, ids: Iterable[str]) -> Iterator[tuple[InFlightOrder, Sequence[LedgerEvent]]]:
@@ -249,9 +246,8 @@ class AccountBooks:
                 row[0]
                 for row in self._select(
                     "SELECT DISTINCT client_order_id FROM fills WHERE venue = ? AND account = ? "
-                    "AND client_order_id IS NOT NULL AND exchange_time_ms BETWEEN ? AND ?",
+                    "AND client_order_id IS NOT NULL AND exchange_time_ms >= ?",
                     window.asked_from_ms,
-                    window.until_ms,
                 )
             )
         return ids
@@ -271,10 +267,8 @@ class AccountBooks:
         )
         if window is not None:
             rows += self._select(
-                "SELECT position FROM funding WHERE venue = ? AND account = ? "
-                "AND exchange_time_ms BETWEEN ? AND ?",
+                "SELECT position FROM funding WHERE venue = ? AND account = ? AND exchange_time_ms >= ?",
                 window.asked_from_ms,
-                window.until_ms,
             )
         events = self._events_at(sorted({position for (position,) in rows}))
         return [
@@ -301,6 +295,7 @@ class AccountBooks:
                 token=event.token,
                 detail=event.detail,
                 exchange_time_ms=event.exchange_time_ms or 0,
+                cash_effect=collateral_effect(self.account, event.detail),
             )
             for event in self._account_events(AccountLedgerUpdateBooked)
             if event.update_key in named or _is_in(report.transfers_window, event.exchange_time_ms or 0)
@@ -315,8 +310,11 @@ class AccountBooks:
 
     # -- cash ----------------------------------------------------------------------------------------------
 
-    def _cash(self) -> Decimal | None:
-        """The opening balance, or the last one that was put right, and everything since (in log order)."""
+    def _cash(self, perpetuals: Collection[str]) -> Decimal | None:
+        """The opening balance, or the last one that was put right, and everything since (in log order).
+
+        Trades count in the markets that have positions: a spot trade moves tokens, which are not in the cash.
+        """
         asserted = [
             (position, event)
             for position, event in self._positioned(AccountBalanceAsserted)
@@ -330,9 +328,9 @@ class AccountBooks:
             return None
         cash = MONEY.add(start.amount, transfers)
         cash = MONEY.add(cash, self._cash_of_fundings(since, start.token))
-        return MONEY.add(cash, self._cash_of_fills(since, start.token))
+        return MONEY.add(cash, self._cash_of_fills(since, start.token, perpetuals))
 
-    def _cash_of_fills(self, since: int, token: str) -> Decimal:
+    def _cash_of_fills(self, since: int, token: str, perpetuals: Collection[str]) -> Decimal:
         corrected = list(self._corrected_histories())
         keys = {
             fill.fill_key
@@ -341,26 +339,31 @@ class AccountBooks:
             for fill in (event.was, event.now)
             if fill is not None
         }
+
+        def effect(fill: Fill) -> Decimal:
+            if fill.trading_pair not in perpetuals:
+                return ZERO
+            fee = fill.fee if fill.fee_token == token else ZERO
+            return _cash_of(fill.trade_type, fill.price, fill.amount, fee)
+
         cash = ZERO
         for position, event in corrected:
             if position <= since:
                 continue
             if isinstance(event, OrderFilled | AccountFillBooked) and event.fill.fill_key in keys:
-                cash = MONEY.add(cash, _cash_of(event.fill, token))
+                cash = MONEY.add(cash, effect(event.fill))
             elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
-                cash = MONEY.subtract(cash, _cash_of(event.was, token))
+                cash = MONEY.subtract(cash, effect(event.was))
                 if event.now is not None:
-                    cash = MONEY.add(cash, _cash_of(event.now, token))
+                    cash = MONEY.add(cash, effect(event.now))
         for key, pair, side, price, amount, fee, fee_token in self._select(
             "SELECT fill_key, trading_pair, trade_type, price, amount, fee, fee_token FROM fills "
             "WHERE venue = ? AND account = ? AND position > ?",
             since,
         ):
-            if key not in keys:
-                effect = _cash_effect(
-                    pair, side, Decimal(price), Decimal(amount), Decimal(fee), fee_token, token
-                )
-                cash = MONEY.add(cash, effect)
+            if key not in keys and pair in perpetuals:
+                paid = Decimal(fee) if fee_token == token else ZERO
+                cash = MONEY.add(cash, _cash_of(side, Decimal(price), Decimal(amount), paid))
         return cash
 
     def _corrected_histories(self) -> Iterator[tuple[int, LedgerEvent]]:
@@ -490,24 +493,14 @@ def _fills_of(events: Iterable[LedgerEvent]) -> Iterable[Fill]:
 
 
 def _is_in(window: Window | None, time_ms: int) -> bool:
-    return window is not None and window.asked_from_ms <= time_ms <= window.until_ms
+    """Whether a time is in a window or after it: later bookings explain what the venue told before them."""
+    return window is not None and window.asked_from_ms <= time_ms
 
 
-def _cash_of(fill: Fill, token: str) -> Decimal:
-    return _cash_effect(
-        fill.trading_pair, fill.trade_type, fill.price, fill.amount, fill.fee, fill.fee_token, token
-    )
-
-
-def _cash_effect(
-    pair: str, side: str, price: Decimal, amount: Decimal, fee: Decimal, fee_token: str, token: str
-) -> Decimal:
-    """What an execution of a perpetual does to the cash: its value, and its fee if it is paid in cash."""
-    if not pair.endswith(_PERPETUAL_QUOTE):
-        return ZERO
+def _cash_of(side: str, price: Decimal, amount: Decimal, fee: Decimal) -> Decimal:
+    """What an execution does to the cash; `fee` is the part of it that was paid in cash."""
     value = MONEY.multiply(price, amount)
-    effect = value.copy_negate() if side == TradeType.BUY else value
-    return MONEY.subtract(effect, fee) if fee_token == token else effect
+    return MONEY.subtract(value.copy_negate() if side == TradeType.BUY else value, fee)
 
 
 def _chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:

@@ -38,7 +38,7 @@ def page_of(result: Reconciled) -> str:
         _summary(result),
         *_findings(result),
         "</main>",
-        f"<footer>Made by orderledger {_text(result.software)}. Times are UTC. Ids of findings are computed "
+        f"<footer>Made by orderledger {_text(result.software)}. Ids of findings are computed "
         "from what differs: the same difference has the same id in every run.</footer>",
         "</body>\n</html>\n",
     )
@@ -61,7 +61,7 @@ def _title(result: Reconciled) -> str:
     return (
         "<header><h1>Reconciliation</h1>"
         f"<p>The books of <code>{_text(result.account)}</code> against what {_text(result.venue)} "
-        f"({_text(result.network)}) said at {_text(_time(result.asked_at_ms))}</p></header>"
+        f"({_text(result.network)}) said at <time>{_text(_time(result.asked_at_ms))}</time></p></header>"
     )
 
 
@@ -226,7 +226,7 @@ def _singular(plural: str) -> str:
 
 
 def _time(time_ms: int) -> str:
-    return utc_time(time_ms * 1_000_000)
+    return utc_time(time_ms * 1_000_000).replace("T", " ").replace("Z", " UTC")
 
 
 def _text(text: object) -> str:
@@ -258,6 +258,7 @@ header p { margin: .25rem 0 0; color: var(--soft); }
 h2 { margin: 2rem 0 .6rem; font-size: 1.1rem; }
 h2 small, small { color: var(--soft); font-weight: 400; }
 a { color: var(--link); }
+time { white-space: nowrap; }
 code, pre, .subject {
   font-family: ui-monospace, "SF Mono", "Liberation Mono", Menlo, monospace; font-size: .88em;
 }

@@ -15,6 +15,7 @@ from domain.money import MONEY, ZERO, parse_decimal
 __all__ = ["collateral_effect"]
 
 _COLLATERAL = "USDC"
+_SPOT = "spot"
 
 
 class _Delta(msgspec.Struct, rename="camel"):
@@ -29,8 +30,8 @@ class _Delta(msgspec.Struct, rename="camel"):
     to_perp: bool = False
     token: str = ""
     amount: str | None = None
-    source_dex: str = "spot"
-    destination_dex: str = "spot"
+    source_dex: str = _SPOT
+    destination_dex: str = _SPOT
     requested_usd: str | None = None
     net_withdrawn_usd: str | None = None
 
@@ -41,7 +42,7 @@ _WITHOUT_EFFECT = frozenset({"spotTransfer", "spotGenesis", "liquidation", "cSta
 
 
 def collateral_effect(account: str, detail: str) -> Decimal | None:
-    """The signed effect on the first dex's collateral of `account` (lower case), in USDC.
+    """The signed effect on what `account` (lower case) has on all dexes as collateral, in USDC.
 
     `detail` is the venue's own record (JSON). None when its kind or its figures are not known: then nobody
     can tell what the collateral came to.
@@ -69,8 +70,8 @@ def _effect(delta: _Delta, account: str) -> Decimal | None:
             return _sum(out, usdc if received else ZERO)
         case "send":
             amount = _number(delta.amount)
-            leaves = sent and not delta.source_dex and delta.token == _COLLATERAL
-            arrives = received and not delta.destination_dex and delta.token == _COLLATERAL
+            leaves = sent and delta.source_dex != _SPOT and delta.token == _COLLATERAL
+            arrives = received and delta.destination_dex != _SPOT and delta.token == _COLLATERAL
             return _sum(_negative(amount) if leaves else ZERO, amount if arrives else ZERO)
         case "vaultCreate" | "vaultDeposit":
             return usdc if is_vault else _sum(_negative(usdc), _negative(_fee(delta)))

@@ -73,6 +73,7 @@ def a_report(**members: object) -> VenueReport:
             fundings_window=ALL_OF_IT,
             transfers=(),
             transfers_window=ALL_OF_IT,
+            steps={"BTC-USD": Decimal("0.00001")},
         ),
         **members,
     )

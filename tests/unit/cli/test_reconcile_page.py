@@ -134,8 +134,8 @@ def test_the_page_tells_what_was_compared_and_where_the_ledger_stood() -> None:
         HEAD,
         "18,207",
         "ab" * 32,
-        "2025-11-25T20:00:00.123Z",
-        "2025-11-13T02:13:20.000Z",
+        "2025-11-25 20:00:00.123 UTC",
+        "2025-11-13 02:13:20.000 UTC",
         "orderledger 0.1.0",
     ):
         assert fact in text

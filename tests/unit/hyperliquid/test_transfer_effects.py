@@ -46,12 +46,13 @@ def test_the_sign_of_a_transfer_follows_from_who_sent_it_and_where_it_went(
     [
         ("", "spot", ME, "-6"),
         ("spot", "", ME, "6"),
-        ("", "xyz", ME, "-6"),
+        ("", "xyz", ME, "0"),
+        ("xyz", "spot", ME, "-6"),
         ("", "", OTHER, "-6"),
         ("spot", "spot", OTHER, "0"),
     ],
 )
-def test_a_send_counts_where_it_leaves_or_reaches_the_first_dex(
+def test_a_send_counts_where_it_leaves_or_reaches_the_collateral_of_a_dex(
     source_dex: str, destination_dex: str, destination: str, effect: str
 ) -> None:
     record = {"type": "send", "token": "USDC", "amount": "6.0", "user": ME, "destination": destination}
