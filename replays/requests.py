@@ -19,6 +19,9 @@ from replays.recording import AnyInput, AnyRequest
 
 __all__ = ["OpenRequests", "question", "without_times"]
 
+_ANSWERS = (RequestAnswered, RequestFailed)
+_REQUESTS = (SendAction, Query)
+
 _TIMES_FROM = 10**12
 """Numbers from here on are times in milliseconds or nonces, not ids."""
 
@@ -37,14 +40,14 @@ class OpenRequests:
     def note(self, effects: Sequence[Effect]) -> None:
         """What a step of the core leads to."""
         for effect in effects:
-            if isinstance(effect, SendAction | Query):
+            if isinstance(effect, _REQUESTS):
                 self._open[effect.request_id] = effect
                 self.last = max(self.last, effect.request_id)
 
     def of(self, item: Input) -> AnyRequest | None:
         """The request that an input answers; None for any other input, and for an answer to something that
         was not asked."""
-        if isinstance(item, RequestAnswered | RequestFailed):
+        if isinstance(item, _ANSWERS):
             return self._open.get(item.request_id)
         return None
 
