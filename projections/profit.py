@@ -18,6 +18,7 @@ from projections.event_source import PastEventSource
 from projections.filters import Filter
 from projections.queries import Views
 from projections.rows import PositionRow
+from projections.texts import number_text
 
 __all__ = ["PnlRow", "pnl", "pnl_between", "pnl_totals"]
 
@@ -53,7 +54,9 @@ class PnlRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def pnl(positions: Iterable[PositionRow], marks: Mapping[str, Decimal] | None = None) -> list[PnlRow]:
     """Profit and loss per market, in the order of the positions. `marks`: trading pair to mark price."""
-    return [_of_market(position, (marks or {}).get(position.trading_pair)) for position in positions]
+    return [
+        _canonical(_of_market(position, (marks or {}).get(position.trading_pair))) for position in positions
+    ]
 
 
 def pnl_between(
@@ -77,7 +80,7 @@ def pnl_between(
         if position.amount or position.last_position > begin:
             row = _of_market(position, (marks or {}).get(position.trading_pair))
             earlier = opening.get(_market(position))
-            rows.append(row if earlier is None else _minus(row, earlier))
+            rows.append(_canonical(row if earlier is None else _minus(row, earlier)))
     return rows
 
 
@@ -88,7 +91,7 @@ def pnl_totals(rows: Iterable[PnlRow]) -> list[PnlRow]:
     for row in rows:
         key = (row.venue, row.account)
         totals[key] = _plus(totals[key], row) if key in totals else _as_total(row)
-    return [totals[key] for key in sorted(totals)]
+    return [_canonical(totals[key]) for key in sorted(totals)]
 
 
 def _positions_at(position: int, views: Views, source: PastEventSource, wanted: Filter) -> list[PositionRow]:
@@ -153,6 +156,18 @@ def _plus(total: PnlRow, row: PnlRow) -> PnlRow:
         net_pnl=_net(realised, unrealised, fees, funding),
         volume=MONEY.add(total.volume, row.volume),
     )
+
+
+def _canonical(row: PnlRow) -> PnlRow:
+    """The same figures as the views would write them: sums and products carry zeros that say nothing."""
+    figures: dict[str, Decimal | dict[str, Decimal]] = {
+        "fees": {token: Decimal(number_text(fee)) for token, fee in row.fees.items()}
+    }
+    for name in row.__struct_fields__:
+        value = getattr(row, name)
+        if isinstance(value, Decimal):
+            figures[name] = Decimal(number_text(value))
+    return msgspec.structs.replace(row, **figures)
 
 
 def _minus(row: PnlRow, earlier: PnlRow) -> PnlRow:

@@ -72,6 +72,15 @@ def test_without_a_mark_there_is_no_unrealised_and_no_net_profit(views_of: OpenV
     assert (total.realised_pnl, total.unrealised_pnl, total.net_pnl) == (Decimal(10), None, None)
 
 
+def test_figures_carry_no_zeros_that_say_nothing(views_of: OpenViews) -> None:
+    marks = {"BTC-USD": Decimal("43200.00"), "ETH-USD": Decimal("2310.0")}
+    btc, eth = pnl(views_of(a_day().events).positions(), marks)
+    (total,) = pnl_totals([btc, eth])
+    assert [str(row.unrealised_pnl) for row in (btc, eth, total)] == ["60", "-20", "40"]
+    assert [str(row.net_pnl) for row in (btc, eth, total)] == ["68", "-21", "47"]
+    assert str(btc.mark_price) == "43200"
+
+
 def test_a_flat_market_needs_no_mark(views_of: OpenViews) -> None:
     builder = LogBuilder()
     builder.open_order("a", "77")
