@@ -153,6 +153,11 @@ def _text(explanation: Explanation, causes: Mapping[str, Input], *, raw: bool) -
                 lines += _raw_lines(step, causes.get(step.causation))
     else:
         lines.append(table.of(explanation.steps))
+    if table.session:
+        lines.append(
+            f"INPUT is the recorded input of session {table.session} that led to the fact"
+            + ("." if raw else "; --raw shows what came in.")
+        )
     lines.append("")
     concluded = [step for step in explanation.steps if step.inferred]
     if concluded:
@@ -166,11 +171,6 @@ def _text(explanation: Explanation, causes: Mapping[str, Input], *, raw: bool) -
         lines += _bullets(f"{each}." for each in explanation.unknown)
     else:
         lines.append("Nothing about it is unknown.")
-    if table.session:
-        lines.append(
-            f"INPUT is the recorded input of session {table.session} that led to the fact"
-            + ("." if raw else "; --raw shows what came in.")
-        )
     return "\n".join(lines) + "\n"
 
 

@@ -117,7 +117,8 @@ def test_a_lost_answer_is_explained_line_by_line(ask: Ask) -> None:
         "22:13:20.003 +1.0 ms query 3 Asked, the venue has the order as 91490942: the request had arrived",
         "0.4 of 1 filled → partially_filled",
         "Concluded, not told: - 22:13:20.003 That the request had arrived, only its answer was lost. It",
-        "Nothing about it is unknown. INPUT is the recorded input of session s1 that led to the fact; --raw",
+        "INPUT is the recorded input of session s1 that led to the fact; --raw shows what came in. Concluded",
+        "Nothing about it is unknown.",
     ):
         assert words in said
     assert all(len(line) <= 100 for line in answer.out.splitlines())
