@@ -9,10 +9,12 @@ import random
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from domain.errors import TradingHaltedError
@@ -83,7 +85,8 @@ class Recorded(Live):
         self.recording = SessionRecorder(
             self.folder / "sessions",
             "ledger",
-            header_of(options),
+            # Begun today: else the first input of the session begins another part.
+            msgspec.structs.replace(header_of(options), started_at_ns=time.time_ns()),
             file_bytes_max=1 << 40,
             total_bytes_max=1 << 41,
             on_failure=self.runtime.recorder_stalled,
@@ -100,8 +103,9 @@ async def recorded_world(seed: int) -> AsyncIterator[Recorded]:
         assert isinstance(world, Recorded)
         async with world.session():
             world.runtime.deliver(StreamFrame(stream="market", data=PADDING))
-            path = world.recording.path
-            await world.until("the padding is there", lambda: path.stat().st_size > PADDING_BYTES // 2)
+            await world.until(
+                "the padding is there", lambda: world.recording.path.stat().st_size > PADDING_BYTES // 2
+            )
             yield world
         assert world.recording.close()
         report = Replay(read_sessions(world.recording.paths)).run()
