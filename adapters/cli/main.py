@@ -43,6 +43,7 @@ _COMMANDS = (
     _Commands("adapters.cli.config_command", {"config": "check a config, show it, fingerprint it"}),
     _Commands("adapters.cli.sim", {"sim": "run a simulated Hyperliquid on this machine"}),
     _Commands("adapters.cli.run", {"run": "run the live connector process"}),
+    _Commands("adapters.cli.backfill", {"backfill": "build a ledger for an account that traded before"}),
     _Commands("adapters.cli.replay", {"replay": "go through a recorded session again and compare"}),
     _Commands("adapters.cli.sessions", {"session": "look into recordings, compare, cut and shrink them"}),
     _Commands(

@@ -25,6 +25,7 @@ from adapters.hyperliquid.messages import (
     Kept,
     MessageError,
     TransferUpdate,
+    UnknownStatus,
     read_account_mode,
 )
 from adapters.hyperliquid.resolution import EXPIRY_MARGIN_MS
@@ -158,14 +159,20 @@ class AccountQuestions:
             is_complete = is_complete and is_whole
         return updates, is_complete
 
-    async def historical_orders(self) -> tuple[list[OrderUpdate], bool]:
-        """The latest statuses of the account's orders, newest first, and whether all could be read."""
+    async def historical_orders(self) -> list[OrderUpdate] | None:
+        """The latest statuses of the account's orders, newest first, as far as they can be read."""
         request = info_requests.historical_orders(self.account)
         items = await self._ask(request, self._placed(self._messages.read_historical_orders))
-        return self._orders_among(items, "a former order")
+        return None if items is None else self._orders_among(items, "a former order")[0]
 
     def _orders_among(self, items: Sequence[Item] | None, what: str) -> tuple[list[OrderUpdate], bool]:
         unreadable = [item for item in items or () if isinstance(item, Kept)]
+        self.failures += [
+            f"{what} has a status this version does not know: {item.status!r:.60} "
+            f"(exchange id {item.exchange_order_id})"
+            for item in items or ()
+            if isinstance(item, UnknownStatus)
+        ]
         self.failures += [f"{what} cannot be read ({row.why}): {row.message:.200}" for row in unreadable]
         updates = [item for item in items or () if isinstance(item, OrderUpdate)]
         return updates, items is not None and not unreadable

@@ -63,14 +63,12 @@ class AccountIsTrading(Exception):
 class AccountHistory(msgspec.Struct, frozen=True, kw_only=True):
     """A report during whose making nothing happened to the account, and what the venue tells of its orders.
 
-    `orders` are statuses, oldest first; `is_orders_complete` tells whether every row of them could be read.
-    `placed_ms` has when each order was placed (venue time), by exchange id. `perps`: the trading pairs that
-    have positions.
+    `orders` are the latest 2,000 statuses, oldest first; None when they could not be had. `placed_ms` has
+    when each order was placed (venue time), by exchange id. `perps`: the trading pairs that have positions.
     """
 
     report: VenueReport
-    orders: Sequence[OrderUpdate]
-    is_orders_complete: bool
+    orders: Sequence[OrderUpdate] | None
     placed_ms: Mapping[str, int]
     perps: frozenset[str]
 
@@ -125,17 +123,17 @@ class VenueReporter:
         """
         for _ in range(_QUIET_TRIES):
             asking, markets = await self._begin()
-            former, is_complete = await asking.historical_orders()
-            report = await self._report(
-                asking, markets, since_ms, since_ms, (), [update.exchange_order_id or "" for update in former]
-            )
+            former = await asking.historical_orders()
+            known = [update.exchange_order_id or "" for update in former or ()]
+            report = await self._report(asking, markets, since_ms, since_ms, (), known)
             if any(update.fill.exchange_time_ms > report.taken_at_ms for update in report.fills or ()):
                 continue
-            orders = [*reversed(former), *await self._unlisted(asking, report, former)]
+            orders = None
+            if former is not None and report.open_orders is not None:
+                orders = [*reversed(former), *await self._unlisted(asking, report.open_orders, former)]
             return AccountHistory(
-                report=msgspec.structs.replace(report, failures=asking.failures),
+                report=report,
                 orders=orders,
-                is_orders_complete=is_complete,
                 placed_ms=asking.placed_ms,
                 perps=markets.perps,
             )
@@ -145,10 +143,10 @@ class VenueReporter:
         )
 
     async def _unlisted(
-        self, asking: AccountQuestions, report: VenueReport, former: Iterable[OrderUpdate]
+        self, asking: AccountQuestions, open_orders: Iterable[OrderUpdate], former: Iterable[OrderUpdate]
     ) -> list[OrderUpdate]:
         """What became of orders that live by their latest status and are not listed as open."""
-        listed = {update.exchange_order_id for update in report.open_orders or ()}
+        listed = {update.exchange_order_id for update in open_orders}
         latest: dict[str, OrderUpdate] = {}
         for update in former:
             latest.setdefault(update.exchange_order_id or "", update)
@@ -289,8 +287,7 @@ class VenueReporter:
         )
         found: dict[str, OrderUpdate] = {}
         if len(unknown) >= _HISTORY_FROM_ORDERS:
-            former, _ = await asking.historical_orders()
-            for update in former:  # newest first
+            for update in await asking.historical_orders() or ():  # newest first
                 if update.exchange_order_id in unknown:
                     found.setdefault(update.exchange_order_id or "", update)
         rest = [OrderToAsk(client_order_id=oid, exchange_order_id=oid) for oid in unknown if oid not in found]

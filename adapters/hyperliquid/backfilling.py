@@ -1,0 +1,432 @@
+"""From what a venue tells of an account's past to the events of a new ledger (sheet 5.4 to 5.8, 8).
+
+Pure: the same history gives the same events, wherever and whenever it is read. Every event carries the
+venue's own time of what it records as the time of its recording, so that a backfilled ledger can be asked
+about a moment of the past like one that was kept at the time; `source` says that it was not.
+
+Where the books begin, a position is what the first fill after that moment started from, a market without
+fills holds what it holds now, and an order that was placed earlier counts with what it had left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+from adapters.hyperliquid.transfer_effects import collateral_effect
+from adapters.hyperliquid.venue_report import AccountHistory
+from domain.account import Account
+from domain.client_order_tracker import ClientOrderTracker, external_order_id
+from domain.discrepancies import Transfer
+from domain.enums import PositionAction, Source, TimeInForce, TradeType
+from domain.events import Fill, LedgerEvent, OrderCreated
+from domain.fill_chain import order_fills_by_start_position
+from domain.money import MONEY, ZERO, decimal_text
+from domain.updates import (
+    Change,
+    FundingUpdate,
+    OrderDetails,
+    OrderUpdate,
+    PositionUpdate,
+    Stamp,
+    TradeUpdate,
+    UpdateStatus,
+)
+
+__all__ = ["Backfill", "BackfilledPosition", "backfill"]
+
+_ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
+_MS_NS = 1_000_000
+
+
+class BackfilledPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A market as the books have it (signed base units): when they begin, at their end, and by the venue's
+    account state. `venue` None: the venue tells no position for such a market (spot)."""
+
+    trading_pair: str
+    opening: Decimal
+    amount: Decimal
+    venue: Decimal | None
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of a new ledger in the order they are to be recorded, and what does not add up.
+
+    `findings` are sentences; empty means that the books end where the venue is. `opening_cash` is None where
+    the account's money cannot be followed.
+    """
+
+    events: Sequence[LedgerEvent]
+    positions: Sequence[BackfilledPosition]
+    orders: int
+    open_orders: int
+    fills: int
+    fundings: int
+    transfers: int
+    opening_cash: Decimal | None
+    findings: Sequence[str]
+
+
+class _Rank(IntEnum):
+    """What comes first of what happened in one millisecond: an order before its fills, its end after them."""
+
+    TRANSFER = 0
+    ORDER = 1
+    TRIGGER = 2
+    FILL = 3
+    END = 4
+    FUNDING = 5
+
+
+class _Happening(NamedTuple):
+    """Something that is recorded; they sort by time, and the same history always sorts the same."""
+
+    time_ms: int
+    rank: _Rank
+    order: tuple[int, str]
+    subject: _Beginning | OrderUpdate | TradeUpdate | FundingUpdate | Transfer
+
+
+class _Beginning(msgspec.Struct, frozen=True):
+    """An order comes into the books."""
+
+    exchange_order_id: str
+    details: OrderDetails
+
+
+def backfill(
+    history: AccountHistory, *, venue: str, network: str, account: str, begin_ms: int, signer: str = ""
+) -> Backfill:
+    """Make the events of the books that begin at `begin_ms` (venue time).
+
+    The history must be complete from the millisecond after it on; what it tells of earlier times is left out.
+    """
+    return _Backfilling(history, venue, network, account.lower(), begin_ms, signer).make()
+
+
+class _Order(NamedTuple):
+    """What the books are told about one order: its terms, when it comes into them, its triggers, its end."""
+
+    beginning: _Beginning
+    time_ms: int
+    triggers: Sequence[OrderUpdate]
+    end: OrderUpdate | None
+
+
+class _Backfilling:
+    """One backfill in the making."""
+
+    def __init__(
+        self, history: AccountHistory, venue: str, network: str, account: str, begin_ms: int, signer: str
+    ) -> None:
+        report = history.report
+        self._history = history
+        self._begin_ms = begin_ms
+        self._address = account
+        self._network = network
+        self._signer = signer
+        self._fills = [update for update in report.fills or () if update.fill.exchange_time_ms > begin_ms]
+        self._fundings = [update for update in report.fundings or () if update.exchange_time_ms > begin_ms]
+        self._transfers = [moved for moved in report.transfers or () if moved.exchange_time_ms > begin_ms]
+        self._now = {position.trading_pair: position for position in report.positions or ()}
+        self._findings: list[str] = []
+        self._broken: set[str] = set()
+        markets: dict[str, list[Fill]] = {}
+        self._executed: dict[str, list[Fill]] = {}
+        for update in self._fills:
+            markets.setdefault(update.fill.trading_pair, []).append(update.fill)
+            if not update.ownerless:
+                self._executed.setdefault(update.fill.exchange_order_id, []).append(update.fill)
+        self._chains = {pair: self._chain(pair, fills) for pair, fills in sorted(markets.items())}
+        changes: list[Change] = []
+        self._tracker = ClientOrderTracker(
+            venue=venue, account=account, changes=changes, recent_fills=len(self._fills) + 1
+        )
+        self._account = Account(venue=venue, address=account, changes=changes)
+
+    def make(self) -> Backfill:
+        happenings = sorted(
+            [*self._of_orders(), *self._of_fills(), *self._of_money()],
+            key=lambda happening: (happening.time_ms, happening.rank, happening.order),
+        )
+        openings = self._openings()
+        opening_cash = self._opening_cash()
+        self._stamp(self._begin_ms, "opening")
+        self._account.open(self._network, self._signer, self._begin_ms)
+        for opening in openings:
+            self._account.assert_position(opening, opening=True, exchange_time_ms=self._begin_ms)
+        if opening_cash is not None:
+            token = self._history.report.cash_token
+            self._account.assert_balance(token, opening_cash, opening=True, exchange_time_ms=self._begin_ms)
+        for happening in happenings:
+            self._record(happening)
+        positions = self._positions(openings)
+        self._claim(happenings[-1].time_ms if happenings else self._begin_ms, positions)
+        self._findings += [
+            f"Order {order.id}: the venue calls it filled, and {decimal_text(order.missing_fill_amount)} of "
+            f"{decimal_text(order.amount)} is in no fill it tells."
+            for order in self._tracker.incomplete_orders()
+        ]
+        self._findings += [
+            f"{position.trading_pair}: the books end at {decimal_text(position.amount)}, and the venue says "
+            f"{decimal_text(position.venue)}."
+            for position in positions
+            if position.venue is not None and position.venue != position.amount
+        ]
+        events = [change.event for change in self._tracker.take_changes()]
+        return Backfill(
+            events=events,
+            positions=positions,
+            orders=sum(isinstance(event, OrderCreated) for event in events),
+            open_orders=self._tracker.live_count,
+            fills=len(self._fills),
+            fundings=len(self._fundings),
+            transfers=len(self._transfers),
+            opening_cash=opening_cash,
+            findings=self._findings,
+        )
+
+    # -- what happened, in its order -----------------------------------------------------------------------
+
+    def _chain(self, pair: str, fills: Sequence[Fill]) -> Sequence[Fill]:
+        """The fills of a market as they were executed, as far as they tell what each started from."""
+        if any(fill.start_position is None for fill in fills):
+            return sorted(fills, key=lambda fill: (fill.exchange_time_ms, fill.fill_key))
+        now = self._now_of(pair)
+        chain = order_fills_by_start_position(fills, closing=now)
+        if now is not None:
+            gaps = [gap for gap in chain.gaps if gap.before is not None]
+            if gaps:
+                self._broken.add(pair)
+            self._findings += [
+                f"{pair}: fills of {decimal_text(gap.missing_amount)} in all are missing between "
+                f"{gap.since_ms} and {gap.until_ms} (ms): the venue does not tell them."
+                for gap in gaps
+            ]
+        return chain.fills
+
+    def _now_of(self, pair: str) -> Decimal | None:
+        """What a market holds now; None where the venue tells no position (spot)."""
+        if pair not in self._history.perps:
+            return None
+        position = self._now.get(pair)
+        return ZERO if position is None else position.amount
+
+    def _of_fills(self) -> Iterator[_Happening]:
+        updates = {update.fill.fill_key: update for update in self._fills}
+        for pair, chain in self._chains.items():
+            for index, fill in enumerate(chain):
+                yield _Happening(fill.exchange_time_ms, _Rank.FILL, (index, pair), updates[fill.fill_key])
+
+    def _of_money(self) -> Iterator[_Happening]:
+        for update in self._fundings:
+            yield _Happening(update.exchange_time_ms, _Rank.FUNDING, (0, update.funding_key), update)
+        for moved in self._transfers:
+            yield _Happening(moved.exchange_time_ms, _Rank.TRANSFER, (0, moved.update_key), moved)
+
+    def _of_orders(self) -> Iterator[_Happening]:
+        for order in self._orders():
+            key = (int(order.beginning.exchange_order_id), "")
+            yield _Happening(order.time_ms, _Rank.ORDER, key, order.beginning)
+            for update in order.triggers:
+                yield _Happening(_time_of(update, order.time_ms), _Rank.TRIGGER, key, update)
+            if order.end is not None:
+                yield _Happening(_time_of(order.end, order.time_ms), _Rank.END, key, order.end)
+
+    def _orders(self) -> Iterator[_Order]:
+        """Every order that lived, ended or executed after the books began."""
+        report = self._history.report
+        listed = {update.exchange_order_id or "": update for update in report.open_orders or ()}
+        statuses: dict[str, list[OrderUpdate]] = {}
+        for update in (*(self._history.orders or ()), *report.details.values()):
+            statuses.setdefault(update.exchange_order_id or "", []).append(update)
+        for oid in dict.fromkeys((*statuses, *listed, *self._executed)):
+            order = self._order(oid, statuses.get(oid, ()), listed.get(oid))
+            if order is not None:
+                yield order
+
+    def _order(self, oid: str, statuses: Sequence[OrderUpdate], listed: OrderUpdate | None) -> _Order | None:
+        fills = self._executed.get(oid, ())
+        ends = [update for update in statuses if update.status not in _ALIVE]
+        end = None if listed is not None or not ends else max(ends, key=lambda update: _time_of(update, 0))
+        if listed is None and not fills:
+            if end is not None and _time_of(end, 0) <= self._begin_ms:
+                return None
+            if end is None:
+                self._findings.append(
+                    f"Order {external_order_id(self._tracker.venue, oid)}: the venue neither lists it as "
+                    "open nor says how it ended."
+                )
+        triggers = [
+            update
+            for update in statuses
+            if update.status is UpdateStatus.TRIGGERED and _time_of(update, 0) > self._begin_ms
+        ]
+        latest = listed or end or (statuses[-1] if statuses else None)
+        details = None if latest is None else latest.details
+        placed_ms = self._history.placed_ms.get(oid)
+        times = [fill.exchange_time_ms for fill in fills]
+        times += [_time_of(update, 0) for update in (*triggers, *(() if end is None else (end,)))]
+        time_ms = min([*times, *(() if placed_ms is None else (placed_ms,))], default=self._begin_ms)
+        if latest is None or details is None:
+            details = _terms_of(fills)
+        elif time_ms <= self._begin_ms:
+            details = _rest_of(details, latest, fills)
+        return _Order(_Beginning(oid, details), max(time_ms, self._begin_ms), triggers, end)
+
+    # -- the books -----------------------------------------------------------------------------------------
+
+    def _openings(self) -> list[PositionUpdate]:
+        """What each market held when the books began, where that was something."""
+        found: list[PositionUpdate] = []
+        for pair in sorted({*self._now, *self._chains} & self._history.perps):
+            chain = self._chains.get(pair, ())
+            if not chain:
+                found.append(self._now[pair])
+                continue
+            amount = chain[0].start_position
+            if amount is None:
+                now = self._now_of(pair)
+                assert now is not None, "a perpetual has a position"
+                amount = MONEY.subtract(now, _sum(chain))
+            if amount:
+                found.append(PositionUpdate(trading_pair=pair, amount=amount, entry_price=None))
+        return found
+
+    def _opening_cash(self) -> Decimal | None:
+        """The present cash without all that moved it since the books began."""
+        report = self._history.report
+        if report.cash is None:
+            return None
+        cash = report.cash
+        for moved in self._transfers:
+            effect = collateral_effect(self._address, moved.detail)
+            if effect is None:
+                return None
+            cash = MONEY.subtract(cash, effect)
+        for funding in self._fundings:
+            cash = MONEY.subtract(cash, funding.amount)
+        for pair, chain in self._chains.items():
+            if pair in self._history.perps:
+                for fill in chain:
+                    cash = MONEY.fma(fill.price, _signed(fill), cash)
+                    cash = MONEY.add(cash, fill.fee)
+        return cash
+
+    def _positions(self, openings: Sequence[PositionUpdate]) -> list[BackfilledPosition]:
+        began = {opening.trading_pair: opening.amount for opening in openings}
+        return [
+            BackfilledPosition(
+                trading_pair=pair,
+                opening=began.get(pair, ZERO),
+                amount=MONEY.add(began.get(pair, ZERO), _sum(self._chains.get(pair, ()))),
+                venue=self._now_of(pair),
+            )
+            for pair in sorted({*began, *self._chains, *self._now})
+        ]
+
+    # -- recording -----------------------------------------------------------------------------------------
+
+    def _stamp(self, time_ms: int, what: str) -> None:
+        stamp = Stamp(time_ms * _MS_NS, Source.RECONCILIATION, f"backfill:{what}")
+        self._tracker.stamp = self._account.stamp = stamp
+
+    def _record(self, happening: _Happening) -> None:
+        subject = happening.subject
+        self._stamp(happening.time_ms, happening.rank.name.lower())
+        if isinstance(subject, _Beginning):
+            self._tracker.create_external(subject.exchange_order_id, subject.details)
+        elif isinstance(subject, OrderUpdate):
+            self._end_or_trigger(subject)
+        elif isinstance(subject, TradeUpdate):
+            fill = subject.fill
+            if self._tracker.by_exchange_id(fill.exchange_order_id) is None:
+                self._account.book_fill(fill)
+            else:
+                self._tracker.process_trade_update(subject)
+        elif isinstance(subject, FundingUpdate):
+            self._account.book_funding(subject)
+        else:
+            self._account.book_ledger_update(
+                update_key=subject.update_key,
+                kind=subject.kind,
+                amount=subject.amount,
+                token=subject.token,
+                detail=subject.detail,
+                exchange_time_ms=subject.exchange_time_ms,
+            )
+
+    def _end_or_trigger(self, update: OrderUpdate) -> None:
+        order = self._tracker.process_order_update(update)
+        if order is None or not order.missing_fill_amount or not order.filled_amount:
+            return
+        told = self._executed.get(update.exchange_order_id or "", ())
+        if len(order.fills or ()) < len(told) or order.trading_pair in self._broken:
+            return
+        # All its fills are told. What they lack of the amount was never executed (sheet 4.7, 5.3).
+        if order.is_immediate:
+            self._tracker.dropped_rest(order, "ioc_remainder")
+        elif order.created.position_action is PositionAction.CLOSE:
+            self._tracker.dropped_rest(order, "reduce_only_shrunk")
+
+    def _claim(self, last_ms: int, positions: Sequence[BackfilledPosition]) -> None:
+        """The leverage and the positions that the venue tells now; later rebuilds check the positions."""
+        report = self._history.report
+        self._stamp(last_ms, "state")
+        for pair, position in sorted(self._now.items()):
+            if position.leverage is not None:
+                self._account.leverage_changed(pair, position.leverage, position.is_cross)
+        self._stamp(max(last_ms, report.positions_at_ms), "state")
+        for claimed in positions:
+            if claimed.venue is not None and claimed.venue == claimed.amount:
+                flat = PositionUpdate(
+                    trading_pair=claimed.trading_pair, amount=claimed.venue, entry_price=None
+                )
+                self._account.assert_position(self._now.get(claimed.trading_pair, flat))
+
+
+def _time_of(update: OrderUpdate, otherwise_ms: int) -> int:
+    return otherwise_ms if update.exchange_time_ms is None else update.exchange_time_ms
+
+
+def _signed(fill: Fill) -> Decimal:
+    return fill.amount if fill.trade_type is TradeType.BUY else fill.amount.copy_negate()
+
+
+def _sum(fills: Iterable[Fill]) -> Decimal:
+    total = ZERO
+    for fill in fills:
+        total = MONEY.add(total, _signed(fill))
+    return total
+
+
+def _terms_of(fills: Sequence[Fill]) -> OrderDetails:
+    """Terms of an order that the venue tells no more: it was at least as large as what it executed."""
+    first = fills[0]
+    amount = ZERO
+    for fill in fills:
+        amount = MONEY.add(amount, fill.amount)
+    return OrderDetails(
+        trading_pair=first.trading_pair,
+        instrument=first.trading_pair,
+        trade_type=first.trade_type,
+        price=first.price,
+        amount=amount,
+        time_in_force=TimeInForce.IOC,
+    )
+
+
+def _rest_of(details: OrderDetails, latest: OrderUpdate, fills: Sequence[Fill]) -> OrderDetails:
+    """The terms without what the order executed before the books began, as `latest` and its fills tell."""
+    if latest.remaining_amount is None:
+        return details
+    before = MONEY.subtract(details.amount, latest.remaining_amount)
+    for fill in fills:
+        before = MONEY.subtract(before, fill.amount)
+    if not ZERO < before < details.amount:
+        return details
+    return msgspec.structs.replace(details, amount=MONEY.subtract(details.amount, before))
