@@ -43,6 +43,7 @@ from projections.rows import (
     TimelineRow,
 )
 from projections.runner import ProjectionRunner
+from projections.shared_building import Helpers
 from projections.statistics import Latency, StatsRow, stats
 from projections.views_file import views_path_for
 
@@ -57,6 +58,7 @@ __all__ = [
     "FillRow",
     "Filter",
     "FundingRow",
+    "Helpers",
     "Latency",
     "NewerViewsError",
     "NotViewsError",

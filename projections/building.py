@@ -25,6 +25,7 @@ from projections.errors import (
 )
 from projections.event_source import EventSource
 from projections.follower import LIVE_BATCH, LOAD_BATCH, Follower
+from projections.shared_building import Helpers, NotSharedError, build_shared
 from projections.tables import SCHEMA_VERSION
 from projections.views_file import (
     EVENT_VOCABULARY,
@@ -52,7 +53,12 @@ def offered_path(views: Path) -> Path:
 
 
 def open_fitting(
-    source: EventSource, views: Path, on_progress: OnProgress | None = None, *, anew: bool = False
+    source: EventSource,
+    views: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    anew: bool = False,
+    helpers: Helpers | None = None,
 ) -> ViewsFile:
     """The views at a path, built anew where there are none, or where they do not fit this ledger (any more),
     or where that is asked for.
@@ -63,7 +69,7 @@ def open_fitting(
     try:
         file = ViewsFile.open(views)
     except (ViewsMissingError, DamagedViewsError):
-        with _built(source, views, on_progress) as built:
+        with _built(source, views, on_progress, helpers) as built:
             # No reader can be using what is missing or broken, so the file itself may be exchanged.
             remove_file(views)
             built.replace(views)
@@ -72,7 +78,7 @@ def open_fitting(
         if file.progress.ledger_id != source.ledger_id:
             raise OtherLedgerError(views, file.progress.ledger_id, source.ledger_id)
         if anew or not _fits(file.progress, source):
-            with _built(source, views, on_progress) as built:
+            with _built(source, views, on_progress, helpers) as built:
                 file.take_over(built)
     except BaseException:
         file.close()
@@ -94,27 +100,39 @@ def are_current(source: EventSource, views: Path) -> bool:
     )
 
 
-def catch_up(source: EventSource, views: Path, on_progress: OnProgress | None = None) -> int:
+def catch_up(
+    source: EventSource,
+    views: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    helpers: Helpers | None = None,
+) -> int:
     """Bring the views up to where the ledger stands now; returns the position they then stand at.
 
-    Raises `ViewsBusyError` while another process keeps them, and as `open_fitting` does.
+    With `helpers`, several processes build what has to be built. Raises `ViewsBusyError` while another
+    process keeps the views, and as `open_fitting` does.
     """
     target = source.max_position
-    with ViewsLock(views), open_fitting(source, views, on_progress) as file:
+    with ViewsLock(views), open_fitting(source, views, on_progress, helpers=helpers) as file:
         _follow(source, file, target, on_progress)
         return file.progress.position
 
 
 def rebuild(
-    source: EventSource, views: Path, on_progress: OnProgress | None = None, *, patience_s: float = 60.0
+    source: EventSource,
+    views: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    patience_s: float = 60.0,
+    helpers: Helpers | None = None,
 ) -> None:
     """Build the views from nothing while they stay readable, then swap them in.
 
     Works beside a live process that keeps the views: it is offered the result and has `patience_s` seconds to
-    take it over. Raises `ViewsBusyError` when it does not.
+    take it over; raises `ViewsBusyError` when it does not. With `helpers`, several processes build.
     """
     offered = offered_path(views)
-    with _built(source, views, on_progress) as built:
+    with _built(source, views, on_progress, helpers) as built:
         built.replace(offered)
     deadline = time.monotonic() + patience_s
     while offered.exists():
@@ -156,7 +174,9 @@ def _install_offer(source: EventSource, views: Path) -> None:
 
 
 @contextmanager
-def _built(source: EventSource, views: Path, on_progress: OnProgress | None) -> Iterator[Path]:
+def _built(
+    source: EventSource, views: Path, on_progress: OnProgress | None, helpers: Helpers | None
+) -> Iterator[Path]:
     """Complete views of the ledger as it stands now, in a file of their own; removed if it is left there."""
     _remove_abandoned(views)
     path = views.with_name(f"{views.name}.{secrets.token_hex(4)}{_BUILDING}")
@@ -169,13 +189,36 @@ def _built(source: EventSource, views: Path, on_progress: OnProgress | None) -> 
     try:
         # Tells it from one whose builder was killed. SQLite's own locks are of another kind.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with ViewsFile.create(path, source.ledger_id) as file:
-            _follow(source, file, source.max_position, on_progress, batch_size=LOAD_BATCH)
-            file.complete()
+        if not (helpers and _built_together(source, path, on_progress, helpers)):
+            with ViewsFile.create(path, source.ledger_id) as file:
+                _follow(source, file, source.max_position, on_progress, batch_size=LOAD_BATCH)
+                file.complete()
         yield path
     finally:
         remove_file(path)
         os.close(descriptor)
+
+
+def _built_together(
+    source: EventSource, path: Path, on_progress: OnProgress | None, helpers: Helpers
+) -> bool:
+    """Whether several processes could build them. If not, the file is empty again."""
+    target = source.max_position
+    if not helpers.are_of_use(target):
+        return False
+    with ViewsFile.create(path, source.ledger_id) as file:
+        try:
+            build_shared(file, source, target, helpers, on_progress or _nobody)
+        except NotSharedError:
+            file.close()
+            os.truncate(path, 0)
+            return False
+        file.complete()
+    return True
+
+
+def _nobody(_position: int, _target: int) -> None:
+    """For whom nobody watches."""
 
 
 def _remove_abandoned(views: Path) -> None:

@@ -86,6 +86,7 @@ class ViewsFold:
         position: int,
         *,
         done_orders_kept: int = DONE_ORDERS_KEPT,
+        positions: PositionFold | None = None,
     ) -> None:
         self.position = position
         """The last position folded in. The views stand there too, whenever the next batch is folded."""
@@ -96,7 +97,7 @@ class ViewsFold:
             parked=views.parked_orders(),
             done_orders_kept=done_orders_kept,
         )
-        self._positions = PositionFold(views.position_rows())
+        self._positions = PositionFold(views.position_rows()) if positions is None else positions
         self._fills: list[Row] = []
         self._funding: list[Row] = []
         self._timeline: list[Row] = []

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adapters.cli.building_helpers import helpers_for
 from adapters.cli.exit_codes import CommandError
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.progress_line import ProgressLine
@@ -17,6 +18,7 @@ from adapters.cli.text_table import printable
 from adapters.storage.ledger import OrderLedger
 from projections import (
     EventSource,
+    Helpers,
     OtherLedgerError,
     Views,
     ViewsBusyError,
@@ -41,31 +43,34 @@ def current_books(ledger_path: Path, views_path: Path) -> Iterator[tuple[Views, 
     with OrderLedger.open(ledger_path, writer=False, create=False) as ledger:
         source = LedgerEventSource(ledger)
         target = source.max_position
-        with _brought_up_to_date(source, views_path, target) as path, Views(path) as views:
+        with (
+            _brought_up_to_date(source, views_path, target, helpers_for(ledger_path)) as path,
+            Views(path) as views,
+        ):
             _say_what_is_missing(views, target)
             yield views, source
 
 
 @contextmanager
-def _brought_up_to_date(source: EventSource, views: Path, target: int) -> Iterator[Path]:
+def _brought_up_to_date(source: EventSource, views: Path, target: int, helpers: Helpers) -> Iterator[Path]:
     if are_current(source, views):
         yield views
     elif not os.access(views.parent, os.W_OK):
         with tempfile.TemporaryDirectory(prefix="orderledger-") as directory:
             path = Path(directory, views.name)
-            _catch_up(source, path)
+            _catch_up(source, path, helpers)
             yield path
     else:
         try:
-            _catch_up(source, views)
+            _catch_up(source, views, helpers)
         except ViewsBusyError as busy:
             _wait_for_keeper(source, views, target, busy)
         yield views
 
 
-def _catch_up(source: EventSource, views: Path) -> None:
+def _catch_up(source: EventSource, views: Path, helpers: Helpers) -> None:
     with ProgressLine("building the views") as progress:
-        catch_up(source, views, progress)
+        catch_up(source, views, progress, helpers=helpers)
 
 
 def _wait_for_keeper(source: EventSource, views: Path, target: int, busy: ViewsBusyError) -> None:

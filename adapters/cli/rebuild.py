@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from adapters.cli.building_helpers import helpers_for
 from adapters.cli.chosen_ledger import ChosenLedger, add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
@@ -45,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
         source = LedgerEventSource(ledger)
         if options.check:
             return _check(source, chosen, progress)
-        rebuild(source, chosen.views, progress)
+        rebuild(source, chosen.views, progress, helpers=helpers_for(chosen.ledger))
         with Views(chosen.views) as views:
             sys.stdout.write(f"{chosen.views}: built anew, at position {views.position}\n")
             if parked := views.parked():
