@@ -29,7 +29,7 @@ from adapters.storage.errors import LedgerInUseError
 from adapters.storage.ledger import OrderLedger
 from domain.account import Account
 from domain.client_order_tracker import ClientOrderTracker
-from domain.discrepancies import Books, Discrepancy, VenueReport
+from domain.discrepancies import Books, Discrepancy, VenueReport, Window
 from domain.enums import Source
 from domain.events import (
     AccountDiscrepancyFound,
@@ -184,13 +184,30 @@ async def _ask(
 ) -> VenueReport:
     reporter = VenueReporter(client, question.account, on_progress=on_progress)
     try:
-        return await reporter.report(
+        report = await reporter.report(
             fills_from_ms=begun.since_ms, ask_about=begun.ask_about, known_orders=begun.known_orders
         )
     except VenueUnreachable as error:
         raise CommandError(f"{error} Nothing was compared.", ExitCode.UNREACHABLE) from None
     except NotThisAccount as error:
         raise CommandError(str(error), ExitCode.CONFIG) from None
+    return _until_positions(report)
+
+
+def _until_positions(report: VenueReport) -> VenueReport:
+    """The lists reach to the time of the positions at least: they were asked for after them."""
+
+    def reaching(window: Window | None) -> Window | None:
+        if window is None:
+            return None
+        return msgspec.structs.replace(window, until_ms=max(window.until_ms, report.positions_at_ms))
+
+    return msgspec.structs.replace(
+        report,
+        fills_window=reaching(report.fills_window),
+        fundings_window=reaching(report.fundings_window),
+        transfers_window=reaching(report.transfers_window),
+    )
 
 
 class _Comparison:
