@@ -112,7 +112,7 @@ class LedgerRuntime:
         self._timer_at_ns: int | None = None
         self._books_moved: dict[str, None] = {}
         self._fault: asyncio.Future[None] | None = None
-        self._idle_waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._idle_waiters: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
         self._lookups: set[asyncio.Task[None]] = set()
         self._ended_because = ""
         self._stalls: dict[str, str] = {}
@@ -137,18 +137,20 @@ class LedgerRuntime:
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until a condition on the core holds (looked at after every turn).
 
-        False after the timeout, or when the runtime fails before that.
+        False after the timeout, or when the runtime fails before that. True also where it holds no more by
+        the time the waiting coroutine gets its turn: on a busy loop the next inputs are there by then.
         """
         assert self._loop is not None, "the runtime was started"
         if condition():
             return True
         if self._has_failed:
             return False
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
         entry = (condition, waiter)
         self._idle_waiters.append(entry)
         try:
-            await asyncio.wait_for(waiter, timeout_s)
+            if await asyncio.wait_for(waiter, timeout_s):
+                return True
         except TimeoutError:
             pass
         finally:
@@ -441,7 +443,7 @@ class LedgerRuntime:
         for entry in list(self._idle_waiters):
             condition, waiter = entry
             if not waiter.done() and condition():
-                waiter.set_result(None)
+                waiter.set_result(True)
                 self._idle_waiters.remove(entry)
 
     def _fail(self, what: str, error: Exception | None, *, of_ledger: bool = False) -> None:
@@ -454,4 +456,4 @@ class LedgerRuntime:
             self._ended_because = f"the process has to stop: {fault}"
         for _, waiter in self._idle_waiters:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(False)

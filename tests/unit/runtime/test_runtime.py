@@ -342,3 +342,13 @@ def test_a_deadline_comes_though_the_system_s_clock_was_set_back_by_an_hour() ->
 
     clock = SteadyClock(lambda: wall[0])
     run(scenario, now_ns=clock.now_ns)
+
+
+def test_a_condition_that_held_is_not_missed_because_the_next_inputs_are_there_already() -> None:
+    async def scenario(shell: ScriptedShell) -> None:
+        await shell.begin()
+        answers = iter([False, True])
+        shell.runtime.deliver(TimerFired())
+        assert await shell.runtime.until(lambda: next(answers, False), 5.0)
+
+    run(scenario)
