@@ -177,7 +177,7 @@ def test_a_venue_that_is_not_there_is_reported_as_unreachable(tmp_path: Path) ->
 def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("orderledger")
     done = subprocess.run(
-        [command, "--version"], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=30
+        [command, "--version"], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60
     )
     assert done.returncode == 0
     assert done.stdout.startswith("orderledger ")

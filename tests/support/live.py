@@ -32,7 +32,7 @@ from projections import catch_up
 __all__ = ["PAIR", "Live", "Recorder", "live"]
 
 PAIR = "BTC-USD"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FUNDS = Decimal(100_000)
 
 

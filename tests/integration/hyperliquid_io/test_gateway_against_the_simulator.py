@@ -28,7 +28,7 @@ from domain.inputs import Input, RequestAnswered, RequestFailed, StreamConnected
 
 AUTH = HyperliquidAuth("0x" + "42" * 32, is_mainnet=False)
 CLOID = "0x5e1f00000000000000000000000000a1"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 QUICK_STREAM = StreamOptions(
     reconnect_base_seconds=0.01, reconnect_cap_seconds=0.05, close_timeout_seconds=0.1
 )

@@ -31,7 +31,7 @@ ALO: Any = {"limit": {"tif": "Alo"}}
 IOC: Any = {"limit": {"tif": "Ioc"}}
 USDC = "USDC:0x6d1e7cde53ba9467b783cb7c530ce054"
 HOUR_MS = 3_600_000
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Desk:
