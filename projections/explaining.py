@@ -30,9 +30,11 @@ from domain.events import (
     OrderCreated,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -329,6 +331,21 @@ class _Told:
             return text
         return _Words(text, "the venue took the order", "a fill of it came before any acknowledgement")
 
+    def fill_corrected(self, event: OrderFillCorrected, after: InFlightOrder) -> _Words:
+        change = "takes back a fill" if event.now is None else "corrects a fill"
+        text = f"the reconciliation {change}, finding {event.discrepancy_id}: {summarise(event)}"
+        text += f"; {number_text(after.filled_amount)} of {number_text(after.amount)} filled"
+        happened = "did not happen" if event.now is None else "was another"
+        return _Words(text, f"the fill that was booked {happened}", "the venue's own history says so")
+
+    def reopened(self, event: OrderReopened, after: InFlightOrder) -> _Words:
+        why = _because(event.reason_code, event.reason)
+        return _Words(
+            f"the reconciliation refutes the end ({self._ending}), finding {event.discrepancy_id}: {why}",
+            "the order lives",
+            "the venue lists it as live long after the time at which it was recorded to have ended",
+        )
+
     def reported_filled(self, event: OrderReportedFilled, after: InFlightOrder) -> str:
         missing = after.missing_fill_amount
         if missing:
@@ -428,6 +445,8 @@ _WORDS: dict[type[LedgerEvent], Callable[..., str | _Words]] = {
     OrderSubmitUnknown: _Told.submit_unknown,
     OrderAcknowledged: _Told.acknowledged,
     OrderFilled: _Told.filled,
+    OrderFillCorrected: _Told.fill_corrected,
+    OrderReopened: _Told.reopened,
     OrderReportedFilled: _Told.reported_filled,
     OrderCancelRequested: _Told.cancel_requested,
     OrderCancelUnknown: _Told.cancel_unknown,

@@ -22,9 +22,11 @@ from domain.events import (
     OrderCancelUnknown,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -180,6 +182,27 @@ def test_fills_that_are_missing_are_unknown(log: LogBuilder) -> None:
     log.add(OrderFilled, ID, source=Source.QUERY, fill=a_fill(amount=Decimal("1.5"), exchange_order_id="77"))
     assert last(log)[0].startswith("found by asking for fills, filled: buy 1.5")
     assert last(log)[0].endswith("1.5 of 1 filled, more than was ordered")
+
+
+def test_what_a_reconciliation_repaired_is_told_with_its_finding(log: LogBuilder) -> None:
+    live(log)
+    log.filled(ID, exchange_order_id="77")
+    booked = a_fill(exchange_order_id="77")
+    taken_back = {"source": Source.RECONCILIATION, "reason_code": "phantom_fill", "discrepancy_id": "d1"}
+    log.add(OrderFillCorrected, ID, was=booked, **taken_back)
+    text, inferred_from = last(log)
+    assert text.startswith("the reconciliation takes back a fill, finding d1: ")
+    assert text.endswith("; 0 of 1 filled")
+    assert explained(log).steps[-1].inferred == "the fill that was booked did not happen"
+    assert inferred_from == "the venue's own history says so"
+    log.add(OrderCancelled, ID, reason_code="cancelled_by_user")
+    log.add(
+        OrderReopened, ID, source=Source.RECONCILIATION, reason_code="state_mismatch", discrepancy_id="d2"
+    )
+    assert last(log)[0] == (
+        "the reconciliation refutes the end (cancelled, cancelled by user), finding d2: state mismatch"
+    )
+    assert explained(log).state is OrderState.OPEN
 
 
 @pytest.mark.parametrize(
