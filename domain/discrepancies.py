@@ -163,8 +163,8 @@ class VenueReport(msgspec.Struct, frozen=True, kw_only=True):
     asked for one by one, by client order id; `details` terms and status of orders that were placed elsewhere,
     by exchange order id, where the venue told them. `positions` lists every market that is not flat, at
     `positions_at_ms`. `cash` is the account's value without what its open positions are worth (Hyperliquid's
-    `totalRawUsd`), at the same time. Both are judged against fills, funding and transfers that are complete
-    until then, so those are asked for after them: a window that ends before `positions_at_ms` judges neither.
+    `totalRawUsd`), at the same time. Both are judged by fills, funding and transfers that are complete until
+    then: so those are asked for after them, and a list that ends before the report was begun judges neither.
     `steps` has the amount step (base units) of each market that `positions` would list, and of no other: one
     that is here and not there is flat. `failures` says in words what could not be asked or read.
     """

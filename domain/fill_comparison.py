@@ -36,6 +36,9 @@ class FillChange(NamedTuple):
 class ComparedFills:
     """The findings, and what they change about orders, positions and cash once they are repaired.
 
+    `waived` has ours and theirs of executions whose numbers stay as they are: what that makes of position and
+    cash is found already.
+
     `unsettled_pairs` and `unsettled_orders` (client order ids) have executions that are on one side only and
     too young to be judged: what depends on them is left for the next comparison. `told` has every execution
     of the report by exchange order id, from after the books began.
@@ -44,15 +47,14 @@ class ComparedFills:
     def __init__(self) -> None:
         self.findings: list[Discrepancy] = []
         self.changes: list[FillChange] = []
+        self.waived: list[tuple[Fill, Fill]] = []
         self.changes_of_orders: dict[str, list[FillChange]] = {}
         self.unsettled_pairs: dict[str, None] = {}
         self.unsettled_orders: dict[str, None] = {}
         self.told: dict[str, list[Fill]] = {}
 
-    def add(self, found: Discrepancy, change: FillChange | None, client_order_id: str | None) -> None:
+    def add(self, found: Discrepancy, change: FillChange, client_order_id: str | None) -> None:
         self.findings.append(found)
-        if change is None:
-            return
         self.changes.append(change)
         if client_order_id is not None:
             self.changes_of_orders.setdefault(client_order_id, []).append(change)
@@ -135,7 +137,8 @@ def _compare_told(
         else:
             found = _unbooked(scope, update, order)
             compared.add(found, FillChange(None, fill), None if order is None else order.id)
-    rows = {row.exchange_order_id: row for row in scope.report.open_orders or ()} if adopting else {}
+    listed = sorted(scope.report.open_orders or (), key=lambda row: row.exchange_time_ms or 0)
+    rows = {row.exchange_order_id: row for row in listed}
     for exchange_order_id, updates in adopting.items():
         fills = compared.told[exchange_order_id]
         terms, status = _terms_of(scope, rows.get(exchange_order_id), exchange_order_id, fills)
@@ -277,7 +280,8 @@ def _compare_numbers(scope: Scope, held: BookedFill, update: TradeUpdate, compar
             evidence=evidence_of("fills", update),
             waiver="below the precision of the instrument: no quantity and no money depends on it",
         )
-        compared.add(found, None, held.client_order_id)
+        compared.findings.append(found)
+        compared.waived.append((ours, theirs))
         return
     found = finding(
         kind,

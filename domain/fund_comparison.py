@@ -20,13 +20,14 @@ from domain.discrepancies import (
     Window,
 )
 from domain.events import Fill
-from domain.fill_chain import fills_after, order_fills_by_start_position
+from domain.fill_chain import order_fills_by_start_position
 from domain.fill_comparison import MONEY_UNIT, ComparedFills
 from domain.findings import Scope, evidence_of, finding, moment
 from domain.money import MONEY, ZERO, decimal_text
 from domain.updates import FundingUpdate, PositionUpdate
 
 __all__ = [
+    "Holdings",
     "Payments",
     "compare_cash",
     "compare_fundings",
@@ -184,50 +185,84 @@ def compare_transfers(scope: Scope) -> Payments:
 # -- positions ---------------------------------------------------------------------------------------------
 
 
-def compare_positions(scope: Scope, fills: ComparedFills) -> list[Discrepancy]:
+class Holdings:
+    """The positions that the books come to once the fills that were found are booked, market by market.
+
+    `now` is what they are; `later` the booked fills, in order, that the venue's positions do not include yet;
+    `slack` by how much a position may be off because numbers of fills were waived.
+    """
+
+    def __init__(self, scope: Scope, fills: ComparedFills) -> None:
+        self.now = {pair: position.amount for pair, position in scope.books.positions.items()}
+        for was, now in fills.changes:
+            for fill, sign in ((was, -1), (now, 1)):
+                if fill is not None:
+                    moved = MONEY.multiply(_signed(fill), sign)
+                    self.now[fill.trading_pair] = MONEY.add(self.now.get(fill.trading_pair, ZERO), moved)
+        self.slack: dict[str, Decimal] = {}
+        for ours, theirs in fills.waived:
+            off = MONEY.subtract(_signed(theirs), _signed(ours)).copy_abs()
+            self.slack[ours.trading_pair] = MONEY.add(self.slack.get(ours.trading_pair, ZERO), off)
+        self.told = {update.trading_pair: update for update in scope.report.positions or ()}
+        self.later: dict[str, tuple[Fill, ...]] = {}
+        at_ms = scope.report.positions_at_ms
+        candidates: dict[str, list[Fill]] = {}
+        for booked in scope.books.fills:
+            if booked.fill.exchange_time_ms >= at_ms:
+                candidates.setdefault(booked.fill.trading_pair, []).append(booked.fill)
+        for pair, some in candidates.items():
+            self.later[pair] = self._not_yet_told(pair, some, at_ms)
+
+    def _not_yet_told(self, pair: str, candidates: Sequence[Fill], at_ms: int) -> tuple[Fill, ...]:
+        """Of the booked fills around the positions' time those that came after them.
+
+        Their place in the chain from one position to the next decides: several fills share a millisecond, and
+        the states of several exchanges are not of the same one. Where no place fits, the time decides.
+        """
+        try:
+            chain = order_fills_by_start_position(candidates).fills
+        except ValueError:
+            chain = tuple(sorted(candidates, key=lambda fill: (fill.exchange_time_ms, fill.fill_key)))
+        by_time = tuple(fill for fill in chain if fill.exchange_time_ms > at_ms)
+        left = self._before(pair, by_time)
+        if left == self.amount_told(pair):
+            return by_time
+        left = self.now.get(pair, ZERO)
+        for index in reversed(range(len(chain) + 1)):
+            if left == self.amount_told(pair):
+                return chain[index:]
+            if index:
+                left = MONEY.subtract(left, _signed(chain[index - 1]))
+        return by_time
+
+    def _before(self, pair: str, later: Iterable[Fill]) -> Decimal:
+        return MONEY.subtract(self.now.get(pair, ZERO), _sum_signed(later))
+
+    def amount_told(self, pair: str) -> Decimal:
+        """What the venue says the position is: flat where it lists none."""
+        update = self.told.get(pair)
+        return ZERO if update is None else update.amount
+
+    def amount_then(self, pair: str) -> Decimal:
+        """What the books come to for the time of the venue's positions."""
+        return self._before(pair, self.later.get(pair, ()))
+
+
+def compare_positions(scope: Scope, fills: ComparedFills, holdings: Holdings) -> list[Discrepancy]:
     """Each market's position, once the fills that were found are booked."""
     report = scope.report
     if report.positions is None or report.fills is None or not scope.reaches_positions(report.fills_window):
         return []
-    moved: dict[str, Decimal] = {}
-    for was, now in fills.changes:
-        for fill, sign in ((was, -1), (now, 1)):
-            if fill is not None:
-                amount = MONEY.multiply(_signed(fill), sign)
-                moved[fill.trading_pair] = MONEY.add(moved.get(fill.trading_pair, ZERO), amount)
-    later = _booked_after_positions(scope)
-    told = {update.trading_pair: update for update in report.positions}
-    markets = {*told, *(pair for pair in (*scope.books.positions, *moved) if pair in report.steps)}
+    markets = {*holdings.told, *(pair for pair in holdings.now if pair in report.steps)}
     found = []
     for pair in sorted(markets - fills.unsettled_pairs.keys()):
-        held = scope.books.positions.get(pair)
-        expected = MONEY.add(ZERO if held is None else held.amount, moved.get(pair, ZERO))
-        after = later.get(pair, ())
-        ours = MONEY.subtract(expected, _sum_signed(after))
-        update = told.get(pair) or PositionUpdate(trading_pair=pair, amount=ZERO, entry_price=None)
-        if ours != update.amount:
-            found.append(_drift(scope, ours, update, after))
+        ours, theirs = holdings.amount_then(pair), holdings.amount_told(pair)
+        if MONEY.subtract(theirs, ours).copy_abs() > holdings.slack.get(pair, ZERO):
+            update = holdings.told.get(pair)
+            if update is None:
+                update = PositionUpdate(trading_pair=pair, amount=ZERO, entry_price=None)
+            found.append(_drift(scope, ours, update, holdings.later.get(pair, ())))
     return found
-
-
-def _booked_after_positions(scope: Scope) -> dict[str, list[Fill]]:
-    """By market, the booked fills that are not yet in the positions that the venue told.
-
-    Of those at the very millisecond of the positions, the position each of them starts from decides.
-    """
-    at_ms = scope.report.positions_at_ms
-    told = {update.trading_pair: update.amount for update in scope.report.positions or ()}
-    later: dict[str, list[Fill]] = {}
-    same_ms: dict[str, list[Fill]] = {}
-    for booked in scope.books.fills:
-        fill = booked.fill
-        if fill.exchange_time_ms > at_ms:
-            later.setdefault(fill.trading_pair, []).append(fill)
-        elif fill.exchange_time_ms == at_ms and fill.start_position is not None:
-            same_ms.setdefault(fill.trading_pair, []).append(fill)
-    for pair, fills in same_ms.items():
-        later.setdefault(pair, []).extend(fills_after(fills, told.get(pair, ZERO), at_ms))
-    return later
 
 
 def _drift(scope: Scope, ours: Decimal, update: PositionUpdate, later: Sequence[Fill]) -> Discrepancy:
@@ -322,7 +357,7 @@ def _sum_signed(fills: Iterable[Fill]) -> Decimal:
 
 
 def compare_cash(
-    scope: Scope, fills: ComparedFills, fundings: Payments, transfers: Payments
+    scope: Scope, fills: ComparedFills, holdings: Holdings, fundings: Payments, transfers: Payments
 ) -> list[Discrepancy]:
     """The cash, once everything that was found is booked; nothing while anything else could explain it."""
     books, report = scope.books, scope.report
@@ -337,7 +372,7 @@ def compare_cash(
         return []
     if fills.unsettled_pairs or not fundings.is_settled or not transfers.is_settled:
         return []
-    later = _cash_after_positions(scope)
+    later = _cash_after_positions(scope, holdings)
     if later is None:
         return []
     now = MONEY.add(books.cash, MONEY.add(fundings.cash, transfers.cash))
@@ -350,8 +385,11 @@ def compare_cash(
     difference = MONEY.subtract(report.cash, ours)
     # The venue rounds each fee, payment and value to a millionth of its token, and the sum of so many
     # roundings is no drift.
-    counted = len(books.fills) + len(books.fundings) + 1
-    if difference.copy_abs() <= MONEY.multiply(MONEY_UNIT, Decimal(counted)):
+    slack = MONEY.multiply(MONEY_UNIT, Decimal(len(books.fills) + len(books.fundings) + 1))
+    for mine, told in fills.waived:
+        off = MONEY.subtract(_cash_of(scope, told), _cash_of(scope, mine))
+        slack = MONEY.add(slack, off.copy_abs())
+    if difference.copy_abs() <= slack:
         return []
     token = report.cash_token
     return [
@@ -374,12 +412,12 @@ def compare_cash(
     ]
 
 
-def _cash_after_positions(scope: Scope) -> Decimal | None:
+def _cash_after_positions(scope: Scope, holdings: Holdings) -> Decimal | None:
     """What is booked and not yet in the cash that the venue told; None where that cannot be said."""
     at_ms = scope.report.positions_at_ms
     total = ZERO
-    for fills in _booked_after_positions(scope).values():
-        for fill in fills:
+    for later in holdings.later.values():
+        for fill in later:
             total = MONEY.add(total, _cash_of(scope, fill))
     for payment in scope.books.fundings:
         if payment.exchange_time_ms == at_ms:

@@ -14,6 +14,7 @@ from domain.discrepancies import Books, Discrepancy, VenueReport
 from domain.fill_comparison import compare_fills
 from domain.findings import Scope
 from domain.fund_comparison import (
+    Holdings,
     compare_cash,
     compare_fundings,
     compare_leverage,
@@ -38,14 +39,15 @@ def find_discrepancies(books: Books, report: VenueReport, *, grace_ms: int = 5_0
     fills = compare_fills(scope)
     fundings = compare_fundings(scope)
     transfers = compare_transfers(scope)
+    holdings = Holdings(scope, fills)
     return [
         *find_external_orders(scope, fills),
         *fills.findings,
         *compare_orders(scope, fills),
         *fundings.findings,
         *transfers.findings,
-        *compare_positions(scope, fills),
-        *compare_cash(scope, fills, fundings, transfers),
+        *compare_positions(scope, fills, holdings),
+        *compare_cash(scope, fills, holdings, fundings, transfers),
         *compare_leverage(scope),
         *find_truncated_windows(scope),
     ]

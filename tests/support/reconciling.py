@@ -7,14 +7,14 @@ events fold into `Books`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from domain.account import Account
-from domain.client_order_tracker import ClientOrderTracker
+from domain.client_order_tracker import ClientOrderTracker, external_order_id
 from domain.discrepancies import (
     BookedFill,
     Books,
@@ -133,6 +133,7 @@ class VenueHistory:
         self.positions: dict[str, Decimal] = dict.fromkeys(STEPS, Decimal(0))
         self.cash = OPENING_CASH
         self.now_ms = BEGIN_MS
+        self.placed = 0
 
     def _later(self) -> int:
         self.now_ms += 1_000
@@ -147,8 +148,9 @@ class VenueHistory:
         trade_type: TradeType = TradeType.BUY,
         price: str | Decimal = "100",
     ) -> VenueOrder:
+        self.placed += 1
         order = VenueOrder(
-            oid=str(1000 + len(self.orders)),
+            oid=str(1000 + self.placed),
             client_order_id=client_order_id,
             trading_pair=trading_pair,
             trade_type=trade_type,
@@ -250,9 +252,11 @@ class VenueHistory:
             "taken_at_ms": taken_at_ms,
             "open_orders": [o.update() for o in self.orders if o.status is UpdateStatus.OPEN],
             "asked": {
-                order.client_order_id: OrderAnswer(order.update())
+                order.client_order_id or external_order_id("hyperliquid", order.oid): OrderAnswer(
+                    order.update()
+                )
                 for order in self.orders
-                if order.client_order_id is not None and order.status is not UpdateStatus.OPEN
+                if order.status is not UpdateStatus.OPEN
             },
             "details": {order.oid: order.update() for order in self.orders if order.client_order_id is None},
             "fills": self.trades(),
@@ -368,6 +372,11 @@ class Bookkeeper:
         self.tracker.process_order_update(order.update())
         self.collect()
 
+    def told(self, update: OrderUpdate) -> None:
+        """A status, at the time at which the books are."""
+        self.tracker.process_order_update(update)
+        self.collect()
+
     def paid(self, update: FundingUpdate) -> None:
         self.at(update.exchange_time_ms)
         self.account.book_funding(update)
@@ -385,22 +394,28 @@ class Bookkeeper:
         )
         self.collect()
 
-    def follow(self, venue: VenueHistory) -> None:
-        """Record everything that happened, as it happened."""
+    def follow(self, venue: VenueHistory, *, but: Collection[str] = ()) -> None:
+        """Record everything that happened, as it happened, but for the orders, executions, payments and
+        transfers with these ids, and the ends with `end:<id>`."""
         for order in venue.orders:
+            if order.oid in but:
+                continue
             if order.client_order_id is None:
                 self.adopted(order)
             else:
                 self.placed(order)
         for update in venue.trades():
-            self.filled(update.fill)
+            if update.fill.fill_key not in but:
+                self.filled(update.fill)
         for order in venue.orders:
-            if order.status is not UpdateStatus.OPEN:
+            if order.status is not UpdateStatus.OPEN and not {order.oid, f"end:{order.oid}"} & set(but):
                 self.ended(order)
         for payment in venue.fundings:
-            self.paid(payment)
+            if payment.funding_key not in but:
+                self.paid(payment)
         for transfer in venue.transfers:
-            self.transferred(transfer)
+            if transfer.update_key not in but:
+                self.transferred(transfer)
 
     def books(self) -> Books:
         return books_of(self.log)
@@ -424,13 +439,13 @@ def books_of(log: Sequence[LedgerEvent]) -> Books:
         assert (fill.fill_key, owner) not in fills
         fills[fill.fill_key, owner] = fill
         position(fill.trading_pair).apply_fill(fill.price, fill.amount, fill.trade_type)
-        cash -= fill.trade_type.sign * fill.amount * fill.price + fill.fee
+        cash += _cash_of(fill)
 
     def take_back(fill: Fill, owner: str | None) -> None:
         nonlocal cash
         assert fills.pop((fill.fill_key, owner)) == fill
         position(fill.trading_pair).undo_fill(fill.price, fill.amount, fill.trade_type)
-        cash += fill.trade_type.sign * fill.amount * fill.price + fill.fee
+        cash -= _cash_of(fill)
 
     for event in events:
         owner = event.originator_id if isinstance(event, OrderEvent) else None
@@ -483,6 +498,11 @@ def books_of(log: Sequence[LedgerEvent]) -> Books:
         positions=positions,
         cash=cash,
     )
+
+
+def _cash_of(fill: Fill) -> Decimal:
+    fee = fill.fee if fill.fee_token == "USDC" else Decimal(0)
+    return -fill.trade_type.sign * fill.amount * fill.price - fee
 
 
 def settle(
