@@ -29,6 +29,8 @@ def test_a_process_killed_again_and_again_ends_with_books_that_match_the_venue(
             with run:
                 began = time.monotonic()
                 life = rng.uniform(0.5, 2.5)
+                # However slow the machine is, there is something to lose.
+                wait_for("an order of this life", lambda: run.has_logged("order.submitted"))
                 wait_for("its time to be killed", lambda: time.monotonic() - began > life)  # noqa: B023
                 if rng.random() < 0.5:
                     venue.fault(kind="answer_lost", action="order", user=venue.account)
@@ -45,4 +47,4 @@ def test_a_process_killed_again_and_again_ends_with_books_that_match_the_venue(
     with Views(run.views) as views:
         assert views.open_orders() == []
         assert views.parked() == []
-        assert len(views.orders()) > 3
+        assert len(views.orders()) >= 3

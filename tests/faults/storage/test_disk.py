@@ -68,10 +68,12 @@ def test_a_full_disk_stalls_the_ledger_and_room_resumes_it(tmp_path: Path) -> No
 
 def test_closing_on_a_full_disk_says_what_is_not_recorded_and_keeps_what_is(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    ledger = OrderLedger.open(path, max_batch_events=10)
+    stalled = Event()
+    ledger = OrderLedger.open(path, max_batch_events=10, on_stall=lambda error: stalled.set())
     ledger.append(life(0))
     _set_room(ledger, 2)
     futures = [ledger.submit(life(number)) for number in range(1, 500)]
+    assert stalled.wait(30)
     with pytest.raises(UnflushedEventsError, match="full") as caught:
         ledger.close(timeout=0.2)
     recorded = [number for number, future in enumerate(futures, start=1) if future.exception() is None]

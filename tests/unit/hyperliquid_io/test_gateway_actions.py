@@ -34,7 +34,7 @@ ORDER: dict[str, Any] = {
 }
 CANCEL: dict[str, Any] = {"type": "cancel", "cancels": [{"a": 0, "o": 77738308}]}
 OK = b'{"status":"ok","response":{"type":"default"}}'
-QUICK = GatewayOptions(action_timeout_seconds=0.1, connect_timeout_seconds=5.0, stop_grace_seconds=0.05)
+QUICK = GatewayOptions(action_timeout_seconds=0.5, connect_timeout_seconds=5.0, stop_grace_seconds=0.05)
 
 
 def send(request_id: int, action: dict[str, Any] = ORDER, **members: Any) -> SendAction:

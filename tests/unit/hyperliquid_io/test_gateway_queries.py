@@ -114,7 +114,7 @@ def test_a_question_is_repeated_over_lost_connections_and_half_answers() -> None
 
     async def scenario() -> None:
         async with tcp_venue(flaky) as venue:
-            options = GatewayOptions(retry_base_seconds=0.0, query_attempts_max=4, query_timeout_seconds=0.2)
+            options = GatewayOptions(retry_base_seconds=0.0, query_attempts_max=4, query_timeout_seconds=1.0)
             outcome = await outcome_at(venue.http_url, options)
         assert outcome == RequestAnswered(request_id=3, status=200, body=b"null")
         assert connections == 4

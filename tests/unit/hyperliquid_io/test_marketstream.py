@@ -253,7 +253,7 @@ def test_missing_books_are_told_as_a_gap() -> None:
 def test_silence_is_told_once_and_the_feed_taken_up_again_until_it_speaks() -> None:
     async def scenario() -> None:
         inbox, desk = Inbox(), Desk()
-        async with adapter_on(desk, inbox, MarketstreamOptions(silence_seconds=0.05)) as adapter:
+        async with adapter_on(desk, inbox, MarketstreamOptions(silence_seconds=0.3)) as adapter:
             desk.publish(bbo(5), bbo(6))
             await inbox.wait_for(StreamLost)
             for _ in range(2):
@@ -265,7 +265,7 @@ def test_silence_is_told_once_and_the_feed_taken_up_again_until_it_speaks() -> N
             desk.publish(bbo(2))
             await inbox.wait_for(StreamConnected, 2)
             await inbox.wait_for(StreamFrame, 3)
-        assert inbox.of(StreamLost)[0].reason == "silent: no data for 0.05 s although subscribed"
+        assert inbox.of(StreamLost)[0].reason == "silent: no data for 0.3 s although subscribed"
         assert frames_of(inbox)[-1] == bbo(2)
 
     asyncio.run(scenario())

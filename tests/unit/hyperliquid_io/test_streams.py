@@ -243,13 +243,13 @@ def test_a_socket_on_which_nothing_arrives_any_more_is_given_up() -> None:
     async def half_open(socket: web.WebSocketResponse, _number: int) -> None:
         await acknowledge(socket, pongs=False)
 
-    before, reason = asyncio.run(first_loss(half_open, options=with_options(dead_after_seconds=0.1)))
+    before, reason = asyncio.run(first_loss(half_open, options=with_options(dead_after_seconds=0.5)))
     assert before == [StreamConnected(stream="user")]
-    assert reason == "dead: nothing received for 0.1 s"
+    assert reason == "dead: nothing received for 0.5 s"
 
 
 def test_pongs_keep_a_user_stream_that_has_nothing_to_say() -> None:
-    pings = 25
+    pings = 45
 
     async def scenario() -> None:
         async def venue_socket(socket: web.WebSocketResponse, _number: int) -> None:
@@ -261,8 +261,8 @@ def test_pongs_keep_a_user_stream_that_has_nothing_to_say() -> None:
             await acknowledge(socket)
 
         inbox = Inbox()
-        # Without the pongs it would be dead before the last ping: 25 pings take 1.25 s at least.
-        options = with_options(ping_seconds_min=0.05, ping_seconds_max=0.05, dead_after_seconds=1.0)
+        # Without the pongs it would be dead before the last ping: 45 pings take 2.25 s at least.
+        options = with_options(ping_seconds_min=0.05, ping_seconds_max=0.05, dead_after_seconds=2.0)
         async with (
             http_venue(ws=venue_socket) as venue,
             stream_to(venue.ws_url, inbox, options=options) as stream,
@@ -278,14 +278,14 @@ def test_pongs_do_not_keep_a_market_stream_that_has_gone_silent() -> None:
         await socket.send_str(BBO)
         await acknowledge(socket)
 
-    options = with_options(ping_seconds_min=0.01, ping_seconds_max=0.02, data_silence_seconds=0.2)
+    options = with_options(ping_seconds_min=0.01, ping_seconds_max=0.02, data_silence_seconds=0.5)
     before, reason = asyncio.run(
         first_loss(
             silent_with_pongs, options=options, subscriptions=BOOK, kind=HyperliquidOrderBookDataSource
         )
     )
     assert StreamConnected(stream="user") in before
-    assert reason == "silent: no data for 0.2 s although subscribed"
+    assert reason == "silent: no data for 0.5 s although subscribed"
 
 
 def test_market_data_is_expected_unless_told_otherwise() -> None:
