@@ -22,10 +22,12 @@ from adapters.hyperliquid.history_pages import History
 from adapters.hyperliquid.info_client import InfoClient, Unanswered
 from adapters.hyperliquid.info_requests import InfoRequest
 from adapters.hyperliquid.markets_read import MarketsRead, read_markets
-from adapters.hyperliquid.messages import MessageError, read_role, read_venue_time
+from adapters.hyperliquid.messages import AccountState, MessageError, read_role, read_venue_time
 from adapters.hyperliquid.symbols import SymbolError
 from domain.discrepancies import OrderAnswer, VenueReport, Window
-from domain.updates import OrderUpdate, TradeUpdate, UpdateStatus
+from domain.enums import TradeType
+from domain.money import MONEY, ZERO
+from domain.updates import OrderUpdate, PositionUpdate, TradeUpdate, UpdateStatus
 
 __all__ = [
     "AccountHistory",
@@ -119,14 +121,14 @@ class VenueReporter:
     async def history(self, since_ms: int) -> AccountHistory:
         """Everything the venue tells of the account since `since_ms`, taken while nothing happened to it.
 
-        Raises what `report` raises, and `AccountIsTrading` when fills came in during each of three tries.
+        Raises what `report` raises, and `AccountIsTrading` when something came in during each of three tries.
         """
         for _ in range(_QUIET_TRIES):
             asking, markets = await self._begin()
             former = await asking.historical_orders()
             known = [update.exchange_order_id or "" for update in former or ()]
             report = await self._report(asking, markets, since_ms, since_ms, (), known)
-            if any(update.fill.exchange_time_ms > report.taken_at_ms for update in report.fills or ()):
+            if _went_on(report):
                 continue
             orders = None
             if former is not None and report.open_orders is not None:
@@ -215,6 +217,9 @@ class VenueReporter:
         known = frozenset(known_orders).union(*(order.names() for order in ask_about))
         details = await self._details(asking, fills, orders, known)
         until_ms = asking.taken_at_ms
+        account = None if states is None else _at_one_time(states, fills, markets.perps, until_ms)
+        if account is None or account.was_moving:
+            cash = None
         return VenueReport(
             taken_at_ms=until_ms,
             open_orders=orders.updates if is_complete else None,
@@ -226,12 +231,8 @@ class VenueReporter:
             fundings_window=_window(fundings, money_from_ms, until_ms),
             transfers=None if transfers is None else transfers.rows,
             transfers_window=_window(transfers, money_from_ms, until_ms),
-            positions=None
-            if states is None
-            else [position for state in states.values() for position in state.positions],
-            positions_at_ms=0
-            if states is None
-            else min((state.exchange_time_ms or until_ms for state in states.values()), default=until_ms),
+            positions=None if account is None else account.positions,
+            positions_at_ms=0 if account is None else account.exchange_time_ms,
             cash=cash,
             cash_token="" if cash is None else COLLATERAL,
             steps=markets.steps,
@@ -320,6 +321,55 @@ class _Listed:
 
     def find(self, order: OrderToAsk) -> OrderUpdate | None:
         return next((self.by_name[name] for name in order.names() if name in self.by_name), None)
+
+
+class _Account(msgspec.Struct, frozen=True):
+    """Positions on all dexes at one venue time. `was_moving`: fills lie between the states they are from."""
+
+    positions: list[PositionUpdate]
+    exchange_time_ms: int
+    was_moving: bool
+
+
+def _at_one_time(
+    states: Mapping[str, AccountState],
+    fills: History[TradeUpdate] | None,
+    perps: Collection[str],
+    otherwise_ms: int,
+) -> _Account:
+    """Each dex tells its state when it is asked, a moment after the one before it: what was executed in
+    between is taken back out of the later ones."""
+    at_ms = min((state.exchange_time_ms or otherwise_ms for state in states.values()), default=otherwise_ms)
+    positions = {position.trading_pair: position for state in states.values() for position in state.positions}
+    was_moving = False
+    for update in () if fills is None else reversed(fills.rows):
+        fill = update.fill
+        if fill.exchange_time_ms <= at_ms:
+            break
+        dex, found, _ = fill.trading_pair.partition(":")
+        state = states.get(dex if found else "")
+        if state is None or fill.trading_pair not in perps or fill.exchange_time_ms > state.exchange_time_ms:
+            continue
+        was_moving = True
+        later = positions.get(fill.trading_pair)
+        amount = ZERO if later is None else later.amount
+        amount = (MONEY.subtract if fill.trade_type is TradeType.BUY else MONEY.add)(amount, fill.amount)
+        positions[fill.trading_pair] = PositionUpdate(
+            trading_pair=fill.trading_pair,
+            amount=amount,
+            entry_price=None,
+            leverage=None if later is None else later.leverage,
+            is_cross=later is None or later.is_cross,
+        )
+    return _Account([position for position in positions.values() if position.amount], at_ms, was_moving)
+
+
+def _went_on(report: VenueReport) -> bool:
+    """Whether anything happened to the account after the report was begun."""
+    times = [update.fill.exchange_time_ms for update in report.fills or ()]
+    times += [update.exchange_time_ms for update in report.fundings or ()]
+    times += [transfer.exchange_time_ms for transfer in report.transfers or ()]
+    return any(time_ms > report.taken_at_ms for time_ms in times)
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

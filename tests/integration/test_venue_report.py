@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from adapters.hyperliquid.info_client import InfoClient, InfoClientOptions
-from adapters.hyperliquid.venue_report import NotThisAccount, OrderToAsk, VenueReporter, VenueUnreachable
+from adapters.hyperliquid.info_requests import InfoRequest, user_non_funding_ledger_updates
+from adapters.hyperliquid.venue_report import (
+    AccountIsTrading,
+    NotThisAccount,
+    OrderToAsk,
+    VenueReporter,
+    VenueUnreachable,
+)
 from adapters.simulator.app import Simulator
 from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
 from adapters.simulator.faults import Fault
@@ -35,6 +42,9 @@ from tests.support.venue import (
 )
 
 D = Decimal
+TSLA = 110_000
+"""The first market of the first builder-deployed dex (sheet 1.2)."""
+
 QUICK = InfoClientOptions(
     attempts_max=3, timeout_seconds=5.0, retry_base_seconds=0.01, retry_cap_seconds=0.01
 )
@@ -62,6 +72,25 @@ def buy_at_most(sim: Simulator, oid: int, times: int) -> None:
     """Sell a little to a resting order, again and again, within one millisecond."""
     for _ in range(times):
         sim.trade("BTC", is_buy=False, size=D("0.001"), price=D(43000))
+
+
+def execute(sim: Simulator, user: str, action: dict[str, Any]) -> None:
+    """Do something for an account that needs another signature than a trade's."""
+    sim.chain.apply(lambda exchange, now: exchange.execute(user, action, signer=user, now_ms=now))
+
+
+def give_collateral(sim: Simulator, dex: str) -> None:
+    to_dex = {
+        "type": "sendAsset",
+        "destination": ADDRESS,
+        "sourceDex": "",
+        "destinationDex": dex,
+        "token": "USDC",
+        "amount": "500",
+        "fromSubAccount": "",
+        "nonce": START_MS,
+    }
+    execute(sim, ADDRESS, to_dex)
 
 
 def failing(*kinds: str, status: int = 500) -> list[Fault]:
@@ -116,21 +145,8 @@ def test_a_report_tells_orders_fills_positions_money_and_the_venues_own_time() -
 def test_orders_and_positions_of_other_dexes_are_told_unless_left_out() -> None:
     async def scenario() -> None:
         async with venue() as (sim, client):
-            sim.create_account(ADDRESS, D(1_000))
-            to_xyz = {
-                "type": "sendAsset",
-                "destination": ADDRESS,
-                "sourceDex": "",
-                "destinationDex": "xyz",
-                "token": "USDC",
-                "amount": "500",
-                "fromSubAccount": "",
-                "nonce": START_MS,
-            }
-            sim.chain.apply(
-                lambda exchange, now: exchange.execute(ADDRESS, to_xyz, signer=ADDRESS, now_ms=now)
-            )
-            (oid,) = await rest(client, limit(110_000, True, "248", "1"))
+            give_collateral(sim, "xyz")
+            (oid,) = await rest(client, limit(TSLA, True, "248", "1"))
             everywhere, on_the_first = await taken(sim), await taken(sim, dexes=("",))
             sim.fill_order(ADDRESS, oid)
             filled = await taken(sim)
@@ -511,5 +527,110 @@ def test_an_account_the_venue_never_saw_has_no_report() -> None:
         async with venue() as (sim, _), reporter(sim, "0x" + "9" * 40) as asking:
             with pytest.raises(NotThisAccount, match="does not know the account"):
                 await asking.report(fills_from_ms=0)
+
+    asyncio.run(scenario())
+
+
+# -- a venue that goes on while it is asked ------------------------------------------------------------------
+
+
+class Meddling(InfoClient):
+    """Lets something happen at the venue right after a question of one kind was answered, each time."""
+
+    def __init__(self, url: str, kind: str, happen: Callable[[], object]) -> None:
+        super().__init__(url, options=QUICK, rng=Random(1))
+        self.kind = kind
+        self.happen = happen
+
+    async def ask(self, request: InfoRequest) -> bytes:
+        answer = await super().ask(request)
+        if request.body["type"] == self.kind:
+            self.happen()
+        return answer
+
+
+def test_states_of_several_dexes_are_brought_to_one_time() -> None:
+    async def scenario() -> None:
+        async with venue() as (sim, client):
+            give_collateral(sim, "xyz")
+            (tesla,) = await rest(client, limit(TSLA, True, "248", "1"))
+            sim.fill_order(ADDRESS, tesla, D("0.5"))
+            sim.advance(1_000)
+
+            def fill_more() -> None:
+                sim.advance(10)
+                if sim.exchange.info({"type": "openOrders", "user": ADDRESS, "dex": "xyz"}, now_ms=0):
+                    sim.fill_order(ADDRESS, tesla)
+
+            async with Meddling(sim.url, "clearinghouseState", fill_more) as meddling:
+                report = await VenueReporter(meddling, ADDRESS).report(fills_from_ms=START_MS)
+        assert report.positions_at_ms == START_MS + 1_000
+        assert report.positions is not None
+        assert [(p.trading_pair, p.amount) for p in report.positions] == [("xyz:TSLA-USD", D("0.5"))]
+        assert report.cash is None
+        assert report.fills is not None
+        assert [update.fill.exchange_time_ms - START_MS for update in report.fills] == [0, 1_010]
+
+    asyncio.run(scenario())
+
+
+def test_a_history_is_read_again_until_the_account_keeps_still() -> None:
+    async def scenario() -> None:
+        async with venue() as (sim, client):
+            (oid,) = await rest(client, limit(BTC, True, "43000", "0.1"))
+            meddled: list[int] = []
+
+            def fill_twice() -> None:
+                if len(meddled) < 2:
+                    sim.advance(10)
+                    buy_at_most(sim, oid, 1)
+                    meddled.append(oid)
+
+            async with Meddling(sim.url, "clearinghouseState", fill_twice) as meddling:
+                history = await VenueReporter(meddling, ADDRESS, dexes=("",)).history(0)
+        assert history.report.fills is not None
+        assert len(history.report.fills) == 2
+        assert history.report.positions is not None
+        assert history.report.positions[0].amount == D("0.002")
+        assert history.placed_ms == {str(oid): START_MS}
+
+    asyncio.run(scenario())
+
+
+def test_an_account_that_does_not_keep_still_has_no_history() -> None:
+    async def scenario() -> None:
+        async with venue() as (sim, client):
+            (oid,) = await rest(client, limit(BTC, True, "43000", "0.1"))
+
+            def fill() -> None:
+                sim.advance(10)
+                buy_at_most(sim, oid, 1)
+
+            async with Meddling(sim.url, "clearinghouseState", fill) as meddling:
+                with pytest.raises(AccountIsTrading, match="Stop what trades on it"):
+                    await VenueReporter(meddling, ADDRESS).history(0)
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_about_somebody_elses_transfers_is_not_used() -> None:
+    async def scenario() -> None:
+        async with venue() as (sim, _):
+            other, third = "0x" + "2" * 40, "0x" + "3" * 40
+            sim.create_account(other, D(1_000))
+            sent = {"type": "usdSend", "destination": third, "amount": "5", "time": START_MS}
+            execute(sim, other, sent)
+
+            class Mistaken(InfoClient):
+                async def ask(self, request: InfoRequest) -> bytes:
+                    if request.body["type"] == "userNonFundingLedgerUpdates":
+                        request = user_non_funding_ledger_updates(other, 0)
+                    return await super().ask(request)
+
+            async with Mistaken(sim.url, options=QUICK) as mistaken:
+                report = await VenueReporter(mistaken, ADDRESS).report(fills_from_ms=0)
+        assert report.transfers is None
+        assert report.transfers_window is None
+        assert any("about other accounts" in failure for failure in report.failures)
 
     asyncio.run(scenario())
