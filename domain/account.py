@@ -115,6 +115,10 @@ class Account:
             # Should the venue tell it after all, it is booked.
             self._fill_keys.pop(was.fill_key, None)
 
+    def has_funding(self, funding_key: str) -> bool:
+        """Whether this payment is among those booked lately."""
+        return funding_key in self._funding_keys
+
     def book_funding(self, update: FundingUpdate) -> bool:
         """A funding payment, once per key. Two payments of one instant have two keys."""
         if update.funding_key in self._funding_keys:

@@ -47,6 +47,7 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
     `open_orders` are the stored events (topic, state) of each order that is not done. The `recent_*` keys are
     those booked within the overlap that recovery asks for again; `last_*_time_ms` is where recovery begins.
     `books_begin_ms` (venue time) is when the ledger's books of this account begin; 0 for a new ledger.
+    `unsettled_discrepancies` are those that were found and never repaired.
     """
 
     session_id: str
@@ -60,6 +61,7 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
     recent_funding_keys: tuple[str, ...] = ()
     last_fill_time_ms: int = 0
     last_funding_time_ms: int = 0
+    unsettled_discrepancies: tuple[str, ...] = ()
 
 
 class Stopping(Input, frozen=True, kw_only=True, omit_defaults=True, tag="stopping"):

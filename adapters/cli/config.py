@@ -23,6 +23,7 @@ __all__ = [
     "LogSettings",
     "Network",
     "PublisherSettings",
+    "ReconciliationSettings",
     "RecordingSettings",
     "SecretSettings",
     "ShutdownSettings",
@@ -309,6 +310,38 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1000
 
 
+class ReconciliationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the live process compares its books with the venue, and what it leaves for later.
+
+    It does so at the start before it trades, after every reconnect, and when something does not fit. What
+    differs is recorded, and repaired where the venue's own history explains it.
+    """
+
+    every_s: Annotated[
+        int,
+        Meta(ge=5, le=86_400, description="How often to compare orders, fills, funding and positions."),
+    ] = 60
+    grace_s: Annotated[
+        float,
+        Meta(
+            ge=0.5,
+            le=300,
+            description="What happened less than so long ago may still be on its way and is not judged. A "
+            "position that differs without a fill to explain it is set to what the venue says only if it "
+            "still differs after so long.",
+        ),
+    ] = 5.0
+    assert_every_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=30 * 86_400,
+            description="What the venue says a position is, is put on record when it has moved, at most so "
+            "often for each market; every later check of the ledger compares its own books with that.",
+        ),
+    ] = 3600
+
+
 class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What happens on SIGTERM and Ctrl-C."""
 
@@ -334,6 +367,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     publisher: PublisherSettings = PublisherSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
 
     @property

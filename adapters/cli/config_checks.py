@@ -166,5 +166,6 @@ CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {
     "publisher": _publisher,
     "log": _nothing,
     "limits": _nothing,
+    "reconciliation": _nothing,
     "shutdown": _nothing,
 }

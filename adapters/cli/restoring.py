@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.ledger_books import AccountBooks
 from adapters.storage.ledger import OrderLedger
 from domain.account import account_id
 from domain.event_codec import encode_events
@@ -27,6 +28,8 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
     aggregate = account_id(venue, account)
     latest = ledger.recorder.select_events(aggregate, desc=True, limit=1)
     opened = _opening(ledger, aggregate) if latest else None
+    with AccountBooks(ledger, views, venue=venue, account=account) as books:
+        unsettled = tuple(books.open_discrepancies())
     return Started(
         session_id=session_id,
         ledger_position=ledger.max_position,
@@ -39,6 +42,7 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
         recent_funding_keys=state.recent_funding_keys,
         last_fill_time_ms=state.last_fill_time_ms,
         last_funding_time_ms=state.last_funding_time_ms,
+        unsettled_discrepancies=unsettled,
     )
 
 

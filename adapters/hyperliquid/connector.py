@@ -17,6 +17,8 @@ from adapters.hyperliquid import actions, info_requests
 from adapters.hyperliquid.answers import Accepted, Ambiguous, Entry
 from adapters.hyperliquid.client_ids import cloid_for
 from adapters.hyperliquid.context import SECOND, Context
+from adapters.hyperliquid.findings import Findings
+from adapters.hyperliquid.late_news import LateNews
 from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
 from adapters.hyperliquid.messages import (
     AccountState,
@@ -42,7 +44,8 @@ from adapters.hyperliquid.position_chain import PositionChain
 from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_order_price
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
-from adapters.hyperliquid.recovery import SWEEP_NS, FillSearch, Recovery
+from adapters.hyperliquid.reconciler import Reconciler
+from adapters.hyperliquid.recovery import FillSearch, FundingSearch, Recovery
 from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.stream_watch import StreamWatch
 from adapters.hyperliquid.symbols import Market, SymbolError, SymbolMap
@@ -54,6 +57,7 @@ from domain.events import Fill, OrderReportedFilled
 from domain.funding import FundingInfo, next_funding_time_ms
 from domain.in_flight_order import InFlightOrder
 from domain.inputs import (
+    OrderLookedUp,
     RequestAnswered,
     RequestFailed,
     SetLeverage,
@@ -64,7 +68,7 @@ from domain.inputs import (
     StreamLost,
     UpdateMargin,
 )
-from domain.money import MONEY
+from domain.money import MONEY, ZERO
 from domain.order_book import OrderBook
 from domain.perpetual_derivative_base import PerpetualDerivativeBase
 from domain.trading_rule import SignificantFigures, TradingRule, step_of_decimals
@@ -73,6 +77,7 @@ from domain.updates import Change, FundingUpdate, OrderUpdate, TradeUpdate
 __all__ = ["VENUE", "HyperliquidOptions", "HyperliquidPerpetualConnector"]
 
 VENUE = "hyperliquid"
+COLLATERAL = "USDC"
 MIN_NOTIONAL = Decimal(10)
 """Smallest order value in USDC (sheet 9.4)."""
 
@@ -97,7 +102,9 @@ class HyperliquidOptions:
 
     `order_ttl_ms` is how long after sending the venue may still accept an order (its `expiresAfter`); the
     shorter, the sooner an unknown outcome becomes a final answer. `weight_share` is this process's part of
-    the weight per minute of its IP address.
+    the weight per minute of its IP address. The books are compared with the venue every `reconcile_every_ns`;
+    what is younger than `grace_ms` is not judged. What the venue says a position is, is put on record
+    at most once per `assert_every_ns` and market.
     """
 
     trading_pairs: tuple[str, ...]
@@ -108,7 +115,9 @@ class HyperliquidOptions:
     weight_per_minute: int = 1200
     retention_ns: int = 60 * SECOND
     not_found_limit: int = 3
-    sweep_ns: int = SWEEP_NS
+    reconcile_every_ns: int = 60 * SECOND
+    grace_ms: int = 5_000
+    assert_every_ns: int = 3_600 * SECOND
 
 
 class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
@@ -158,6 +167,15 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         )
         self._queries = Queries(self._context)
         self._fills = FillSearch(self._context, self._queries)
+        self._funding = FundingSearch(self._context, self._queries)
+        self._findings = Findings(self._context, grace_ms=options.grace_ms)
+        self._late_news = LateNews(
+            self._context,
+            self._queries,
+            self._findings,
+            is_of_our_books=self._is_of_our_books,
+            begin_ms=lambda: self._books_begin_ms,
+        )
         self._stream_watch = StreamWatch(self._context, "user")
         self._chain = PositionChain(
             self._context,
@@ -165,16 +183,39 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             held=lambda pair: self.position(pair).amount,
             is_followed=self._is_perpetual,
             begin_ms=lambda: self._books_begin_ms,
+            doubt=lambda: self._reconciler.suspect(),
         )
         self._outbox = Outbox(self._context, lambda order: self._resolver.look_into(order))
-        self._resolver = Resolver(self._context, self._queries, self._fills.search, self._outbox.cancel)
+        self._resolver = Resolver(
+            self._context,
+            self._queries,
+            self._fills.search,
+            self._outbox.cancel,
+            lambda: self._reconciler.suspect(),
+        )
         self._recovery = Recovery(
             self._context,
             self._queries,
             self._fills,
+            self._funding,
             self._resolver.look_into,
             self._on_account_state,
             self._on_recovered,
+        )
+        self._reconciler = Reconciler(
+            self._context,
+            self._queries,
+            self._fills,
+            self._funding,
+            self._findings,
+            positions=lambda: self.positions,
+            amount_step=self._step_of_followed,
+            dexes=lambda: self._recovery.dexes,
+            begin_ms=lambda: self._books_begin_ms,
+            list_orders=self._list_orders,
+            agreed=lambda: self._settled("reconciliation"),
+            every_ns=options.reconcile_every_ns,
+            assert_every_ns=options.assert_every_ns,
         )
         self._flush_at_ns = 0
         self._repeats: dict[str, Callable[[], None]] = {}
@@ -184,7 +225,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._before_opening: list[OrderUpdate | TradeUpdate | FundingUpdate] = []
         self._newest_fill_ms = 0
         self._newest_funding_ms = 0
-        self._sweeping = False
+        self._books_opened = False
         self._clock_alerted = False
         self.reconnects = 0
         self.frames = 0
@@ -197,7 +238,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
     # -- life cycle ----------------------------------------------------------------------------------------
 
     def _on_started(self, started: Started) -> None:
-        self._await("metadata", "account", "user_stream", "recovery")
+        self._await("metadata", "account", "user_stream", "recovery", "reconciliation")
         self._context.nonces.observe(started.last_nonce)
         self._books_begin_ms = started.books_begin_ms
         self._newest_fill_ms = max(started.last_fill_time_ms, started.books_begin_ms)
@@ -209,8 +250,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             started.recent_funding_keys,
             started.recent_fill_keys,
             is_open=started.books_begin_ms > 0,
+            unsettled_discrepancies=started.unsettled_discrepancies,
         )
         self._restore_positions(started)
+        self._reconciler.restored()
         for events in started.open_orders:
             order = self.tracker.restore([self._decode_event(topic, state) for topic, state in events])
             self._take_up(order)
@@ -383,6 +426,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._settled("user_stream")
             self._await("recovery")
             self._stream_watch.connected()
+            self._books_opened = False
+            self._reconciler.recovery_begins()
             self._recovery.start()
 
     def _on_stream_lost(self, lost: StreamLost) -> None:
@@ -391,6 +436,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self.reconnects += 1
             self._await("user_stream", "recovery")
             self._stream_watch.lost()
+            self._late_news.stream_lost()
+            self._reconciler.stream_lost()
             self._recovery.stop()
         elif lost.stream == "market":
             # Prices age from here on; nothing is valued or protected by them until they are told anew.
@@ -413,17 +460,24 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         for order in self.tracker.incomplete_orders():
             if not order.is_external:
                 self._resolver.look_into(order)
-        if not self._sweeping:
-            self._sweeping = True
-            self._set_deadline(self.options.sweep_ns, "sweep")
+        self._late_news.caught_up()
+        self._reconciler.recovered(self._recovery.states, books_opened=self._books_opened)
+
+    def _list_orders(self) -> None:
+        """A pass over everything begins."""
+        self._late_news.forget()
+        self._recovery.list_orders()
+        self._ask_venue_time()
 
     # -- everything the venue says -------------------------------------------------------------------------
 
     def _take(self, item: Item) -> None:
         """The one door for updates, from whichever channel they come."""
         known = len(self.tracker.changes)
-        self._apply(item)
-        if len(self.tracker.changes) > known and self._is_by_asking():
+        is_by_asking = self._is_by_asking()
+        if not (is_by_asking and self._late_news.take(item)):
+            self._apply(item)
+        if len(self.tracker.changes) > known and is_by_asking:
             match item:
                 case OrderUpdate():
                     self._stream_watch.told_by_asking(item.exchange_time_ms)
@@ -571,16 +625,29 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         """A new ledger: what the account holds now is its opening balance, and the past is not ours."""
         held_back, self._before_opening = self._before_opening, []
         fills = [item.fill for item in held_back if isinstance(item, TradeUpdate)]
+        self._books_opened = True
         opening = self._opening = Opening(states, fills, self._context.venue_now_ms)
         self._books_begin_ms = begin_ms = opening.begin_ms
         self.account.open(self.network, self._signer or "", begin_ms)
         for update in opening.positions:
             self.account.assert_position(update, opening=True)
+        self._open_cash(states, begin_ms)
         self._newest_fill_ms = max(self._newest_fill_ms, begin_ms)
         self._newest_funding_ms = max(self._newest_funding_ms, begin_ms)
         self._move_recovery_marks()
         for item in held_back:
             self._take(item)
+
+    def _open_cash(self, states: Mapping[str, AccountState], begin_ms: int) -> None:
+        """The cash that the books begin with. A state without any may be that of a unified account, whose
+        collateral is told elsewhere (sheet 5.6)."""
+        cash = ZERO
+        for state in states.values():
+            if state.cash is None:
+                return
+            cash = MONEY.add(cash, state.cash)
+        if cash:
+            self.account.assert_balance(COLLATERAL, cash, opening=True, exchange_time_ms=begin_ms)
 
     def _after_changes(self, changes: list[Change]) -> None:
         super()._after_changes(changes)
@@ -593,6 +660,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._newest_fill_ms = self._later(self._newest_fill_ms, fill.exchange_time_ms)
         self._move_recovery_marks()
         self._chain.booked(fill)
+        self._reconciler.booked(fill)
         # Volume adds to the address budget: one action per USDC traded (sheet 9.2).
         self._context.limits.address.cap += int(MONEY.multiply(fill.price, fill.amount))
 
@@ -602,7 +670,21 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             return False
         return self._context.symbols.by_coin(rule.instrument).kind is MarketKind.PERP
 
+    def _step_of_followed(self, trading_pair: str) -> Decimal | None:
+        """The amount step of a market whose position fills alone move, and which is asked about."""
+        dex, found, _ = trading_pair.partition(":")
+        if (dex if found else "") not in self._recovery.dexes or not self._is_perpetual(trading_pair):
+            return None
+        return self.trading_rules[trading_pair].amount_step
+
     # -- orders placed elsewhere ---------------------------------------------------------------------------
+
+    def _on_order_looked_up(self, found: OrderLookedUp) -> None:
+        super()._on_order_looked_up(found)
+        if found.events:
+            order = self.tracker.get(self._decode_event(*found.events[0]).originator_id)
+            assert order is not None, "what was looked up is in memory"
+            self._late_news.looked_up(order)
 
     def _on_nothing_stored(self, key: str) -> None:
         if key.startswith("key:"):
@@ -663,6 +745,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._context.may_send = not waiting or waiting.keys().isdisjoint(_BEFORE_SENDING)
         for order in self.tracker.take_reopened():
             self._resolver.look_into(order)
+        self._late_news.note_booked()
+        self._findings.tell()
         self._outbox.flush()
         self._queries.flush()
 
@@ -675,11 +759,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         )
 
         def on_done(entry: Entry) -> None:
+            self._reconciler.leverage_asked(pair)
             if isinstance(entry, Accepted):
                 self.account.leverage_changed(pair, leverage, is_cross)
             else:
                 self._account_action_failed(f"Leverage {leverage} of {pair}", entry)
 
+        self._reconciler.leverage_asked(pair)
         self._outbox.account_action(action, on_done)
 
     def _on_update_margin(self, command: UpdateMargin) -> None:
@@ -740,11 +826,12 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 order = self.tracker.get(key)
                 if order is not None and order.missing_fill_amount:
                     self._resolver.look_into(order)
-            case "sweep":
-                self._set_deadline(self.options.sweep_ns, "sweep")
-                if "recovery" not in self.readiness:
-                    self._recovery.sweep()
-                    self._ask_venue_time()
+            case "funding":
+                self._funding.on_deadline(key)
+            case "alive":
+                self._late_news.on_deadline(key)
+            case "reconcile":
+                self._reconciler.on_deadline(key)
             case "budget":
                 self._ask_budget()
 
@@ -766,6 +853,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         return {
             **super().status(),
             "open_cases": self._resolver.open_cases,
+            "reconciliations": self._reconciler.passes,
+            "discrepancies_found": self._findings.found,
+            "discrepancies_repaired": self._findings.repaired,
+            "discrepancies_open": len(self.account.unsettled_discrepancies),
             "reconnects": self.reconnects,
             "frames": self.frames,
         }
@@ -784,7 +875,7 @@ def _rule_of(market: Market) -> TradingRule:
             figures=5, max_decimals=max(0, market.kind.price_decimals_max - market.sz_decimals)
         ),
         quote_token=market.quote,
-        collateral_token="USDC" if market.kind is MarketKind.PERP else market.quote,
+        collateral_token=COLLATERAL if market.kind is MarketKind.PERP else market.quote,
         max_leverage=market.max_leverage or 1,
         min_notional=MIN_NOTIONAL,
         only_isolated=market.only_isolated,

@@ -38,7 +38,8 @@ class _Link:
 
 class PositionChain:
     """`held` is what the books say is held in a market, `is_followed` whether fills alone move it (a spot
-    balance moves by transfers and fees as well). `begin_ms` is when the books begin."""
+    balance moves by transfers and fees as well). `begin_ms` is when the books begin. `doubt` asks for a
+    comparison with the account's state."""
 
     def __init__(
         self,
@@ -48,12 +49,14 @@ class PositionChain:
         held: Callable[[str], Decimal],
         is_followed: Callable[[str], bool],
         begin_ms: Callable[[], int],
+        doubt: Callable[[], None],
     ) -> None:
         self._context = context
         self._fills = fills
         self._held = held
         self._is_followed = is_followed
         self._begin_ms = begin_ms
+        self._doubt = doubt
         self._newest: dict[str, _Link] = {}
         self._known_gaps: dict[str, Decimal] = {}
         self._search_from_ms: int | None = None
@@ -126,3 +129,4 @@ class PositionChain:
                 "relying on positions.",
                 level="error",
             )
+            self._doubt()

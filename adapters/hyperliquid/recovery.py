@@ -1,4 +1,4 @@
-"""Establishing the truth after a start or a reconnect (sheet 7.5), and sweeping for what was missed.
+"""Establishing the truth after a start or a reconnect (sheet 7.5), and looking for orders that were missed.
 
 The stream is subscribed first; then open orders, fills and funding since the last booked time minus an
 overlap, the status of every live order the venue did not list, and the account's positions. Everything is
@@ -7,6 +7,7 @@ applied through the same door as the stream: booking is once per key, so overlap
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 from adapters.hyperliquid import info_requests
@@ -18,7 +19,7 @@ from domain.enums import Submission
 from domain.in_flight_order import InFlightOrder
 from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate, UpdateStatus
 
-__all__ = ["OVERLAP_MS", "FillSearch", "Recovery"]
+__all__ = ["OVERLAP_MS", "RETRY_NS", "FillSearch", "FundingSearch", "Recovery"]
 
 OVERLAP_MS = 60_000
 """How far before the last booked time fills and funding are asked for again (sheet 7.5)."""
@@ -28,15 +29,17 @@ HISTORY_FROM_ORDERS = 60
 """When so many orders are missing from the list, one answer about the latest ends costs less weight than
 asking about each (sheet 9.1)."""
 
-SWEEP_NS = 60 * SECOND
-"""A live order that was not seen for this long is looked for (sheet 13.6)."""
-
-
 _ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
 
 
-class FillSearch:
-    """Books every fill the venue has from a time on, page by page. One search at a time."""
+class HistorySearch(ABC):
+    """Takes in everything of one kind that the venue has from a time on, page by page. One search at a time.
+
+    `name` is that of the deadline on which a page without an answer is asked for again.
+    """
+
+    name: str
+    page_rows: int
 
     def __init__(self, context: Context, queries: Queries) -> None:
         self._context = context
@@ -44,8 +47,20 @@ class FillSearch:
         self._waiting: list[tuple[int, Callable[[], None]]] = []
         self._running: list[Callable[[], None]] | None = None
 
+    @abstractmethod
+    def _request(self, start_ms: int) -> info_requests.InfoRequest:
+        """The read of one page."""
+
+    @abstractmethod
+    def _read(self, body: bytes) -> Sequence[Item]:
+        """The rows of a page. Raises `MessageError`."""
+
+    @abstractmethod
+    def _time_ms(self, item: Item) -> int | None:
+        """When a row happened; None for one that could not be read."""
+
     def search(self, start_ms: int, done: Callable[[], None]) -> None:
-        """`done` is called once every fill since `start_ms` is booked."""
+        """`done` is called once everything since `start_ms` is taken in."""
         self._waiting.append((start_ms, done))
         if self._running is None:
             self._begin()
@@ -57,23 +72,22 @@ class FillSearch:
         self._page(start_ms)
 
     def _page(self, start_ms: int) -> None:
-        request = info_requests.user_fills_by_time(self._context.account_address, start_ms)
-        self._queries.ask(request, lambda body: self._on_page(start_ms, body))
+        self._queries.ask(self._request(start_ms), lambda body: self._on_page(start_ms, body))
 
     def _on_page(self, start_ms: int, body: bytes | None) -> None:
         context = self._context
         try:
-            items = None if body is None else context.messages.read_fills(body)
+            items = None if body is None else self._read(body)
         except MessageError as error:
-            context.alert("unreadable_answer", f"userFillsByTime: {error}")
+            context.alert("unreadable_answer", f"{self._request(start_ms).body['type']}: {error}")
             items = None
         if items is None:
-            context.set_deadline(RETRY_NS, "fills", str(start_ms))
+            context.set_deadline(RETRY_NS, self.name, str(start_ms))
             return
         for item in items:
             context.take(item)
-        if len(items) >= FILLS_PAGE_ROWS:
-            times = [item.fill.exchange_time_ms for item in items if isinstance(item, TradeUpdate)]
+        if len(items) >= self.page_rows:
+            times = [time_ms for item in items if (time_ms := self._time_ms(item)) is not None]
             last = max(times, default=start_ms)
             self._page(last if last > start_ms else start_ms + 1)
             return
@@ -89,6 +103,38 @@ class FillSearch:
             self._page(int(key))
 
 
+class FillSearch(HistorySearch):
+    """Every fill."""
+
+    name = "fills"
+    page_rows = FILLS_PAGE_ROWS
+
+    def _request(self, start_ms: int) -> info_requests.InfoRequest:
+        return info_requests.user_fills_by_time(self._context.account_address, start_ms)
+
+    def _read(self, body: bytes) -> Sequence[Item]:
+        return self._context.messages.read_fills(body)
+
+    def _time_ms(self, item: Item) -> int | None:
+        return item.fill.exchange_time_ms if isinstance(item, TradeUpdate) else None
+
+
+class FundingSearch(HistorySearch):
+    """Every funding payment."""
+
+    name = "funding"
+    page_rows = TIME_PAGE_ROWS
+
+    def _request(self, start_ms: int) -> info_requests.InfoRequest:
+        return info_requests.user_funding(self._context.account_address, start_ms)
+
+    def _read(self, body: bytes) -> Sequence[Item]:
+        return self._context.messages.read_fundings(body)
+
+    def _time_ms(self, item: Item) -> int | None:
+        return item.exchange_time_ms if isinstance(item, FundingUpdate) else None
+
+
 class Recovery:
     """`look_into` gets live orders that the venue did not list; `on_account_state` gets the state of each
     dex (of a new ledger: after the fills around their time); `finished` is called when all is known."""
@@ -98,6 +144,7 @@ class Recovery:
         context: Context,
         queries: Queries,
         fills: FillSearch,
+        funding: FundingSearch,
         look_into: Callable[[InFlightOrder], None],
         on_account_state: Callable[[Mapping[str, AccountState]], None],
         finished: Callable[[], None],
@@ -105,12 +152,14 @@ class Recovery:
         self._context = context
         self._queries = queries
         self._fills = fills
+        self._funding = funding
         self._look_into = look_into
         self._on_account_state = on_account_state
         self._finished = finished
         self._generation = 0
         self._outstanding: dict[str, None] = {}
-        self._states: dict[str, AccountState] = {}
+        self.states: dict[str, AccountState] = {}
+        """What the latest recovery was told of each dex."""
         self.dexes: tuple[str, ...] = ("",)
         self.fills_from_ms = 0
         self.funding_from_ms = 0
@@ -123,7 +172,7 @@ class Recovery:
         )
         self._outstanding["fills"] = None
         self._outstanding["funding"] = None
-        self._states = {}
+        self.states = {}
         for dex in self.dexes:
             self._ask_state(self._generation, dex)
         for dex in self.dexes:
@@ -134,18 +183,21 @@ class Recovery:
     def _ask_history(self) -> None:
         generation = self._generation
         self._fills.search(self._from(self.fills_from_ms), lambda: self._done(generation, "fills"))
-        self._ask_funding(generation, self._from(self.funding_from_ms))
+        self._search_funding(self._from(self.funding_from_ms))
+
+    def _search_funding(self, start_ms: int) -> None:
+        generation = self._generation
+        self._funding.search(start_ms, lambda: self._done(generation, "funding"))
 
     def stop(self) -> None:
         """The stream is gone; what is still being asked no longer counts."""
         self._generation += 1
         self._outstanding = {}
 
-    def sweep(self) -> None:
-        """Look for what the stream may have withheld: live orders, and fills since the last booked one."""
+    def list_orders(self) -> None:
+        """Ask what is open, and look into live orders that the venue does not list."""
         for dex in self.dexes:
             self._ask_orders(None, dex)
-        self._fills.search(self._from(self.fills_from_ms), lambda: None)
 
     def on_deadline(self, key: str) -> None:
         """Ask again for what had no answer."""
@@ -155,10 +207,8 @@ class Recovery:
             return
         if what == "orders":
             self._ask_orders(self._generation, argument)
-        elif what == "state":
-            self._ask_state(self._generation, argument)
         else:
-            self._ask_funding(self._generation, int(argument))
+            self._ask_state(self._generation, argument)
 
     def _from(self, last_ms: int) -> int:
         return max(0, last_ms - OVERLAP_MS)
@@ -253,32 +303,7 @@ class Recovery:
         dex, found, _ = order.created.instrument.partition(":")
         return dex if found else ""
 
-    # -- funding and positions -----------------------------------------------------------------------------
-
-    def _ask_funding(self, generation: int, start_ms: int) -> None:
-        self._queries.ask(
-            info_requests.user_funding(self._context.account_address, start_ms),
-            lambda body: self._on_funding(generation, start_ms, body),
-        )
-
-    def _on_funding(self, generation: int, start_ms: int, body: bytes | None) -> None:
-        context = self._context
-        try:
-            items = None if body is None else context.messages.read_fundings(body)
-        except MessageError as error:
-            self._retry(generation, "funding", str(start_ms), str(error))
-            return
-        if items is None:
-            self._retry(generation, "funding", str(start_ms), "")
-            return
-        for item in items:
-            context.take(item)
-        if len(items) >= TIME_PAGE_ROWS:
-            times = [item.exchange_time_ms for item in items if isinstance(item, FundingUpdate)]
-            last = max(times, default=start_ms)
-            self._ask_funding(generation, last if last > start_ms else start_ms + 1)
-            return
-        self._done(generation, "funding")
+    # -- positions ---------------------------------------------------------------------------------------
 
     def _ask_state(self, generation: int, dex: str) -> None:
         self._queries.ask(
@@ -297,10 +322,10 @@ class Recovery:
         if state is None:
             self._retry(generation, "state", dex, "")
             return
-        self._states[dex] = state
-        if len(self._states) == len(self.dexes):
+        self.states[dex] = state
+        if len(self.states) == len(self.dexes):
             if self.fills_from_ms:
-                self._on_account_state(self._states)
+                self._on_account_state(self.states)
             else:
                 self._ask_around_opening(generation)
         self._done(generation, f"state {dex}")
@@ -308,12 +333,12 @@ class Recovery:
     def _ask_around_opening(self, generation: int) -> None:
         """A new ledger begins with the account's state: there is no history before it to ask for, but the
         fills around its time tell which of them it includes."""
-        begin_ms = min(state.exchange_time_ms for state in self._states.values())
+        begin_ms = min(state.exchange_time_ms for state in self.states.values())
         start_ms = self._from(begin_ms or self._context.venue_now_ms)
         self._fills.search(start_ms, lambda: self._open(generation))
-        self._ask_funding(generation, start_ms)
+        self._search_funding(start_ms)
 
     def _open(self, generation: int) -> None:
         if generation == self._generation:
-            self._on_account_state(self._states)
+            self._on_account_state(self.states)
             self._done(generation, "fills")

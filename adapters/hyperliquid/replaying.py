@@ -11,6 +11,9 @@ from adapters.hyperliquid.connector import HyperliquidOptions, HyperliquidPerpet
 from domain.errors import VersionError
 from domain.event_codec import decode_event
 
+_FORMERLY = {"sweep_ns": "reconcile_every_ns"}
+"""Options that had another name in earlier versions."""
+
 __all__ = ["RecordedSession", "core_options", "make_core"]
 
 
@@ -43,14 +46,15 @@ def make_core(header: RecordedSession) -> HyperliquidPerpetualConnector:
     then decide differently, and no difference a replay finds would mean anything.
     """
     known = set(HyperliquidOptions.__dataclass_fields__)
-    unknown = sorted(set(header.core_options) - known)
+    given = {_FORMERLY.get(name, name): value for name, value in header.core_options.items()}
+    unknown = sorted(set(given) - known)
     if unknown:
         raise VersionError(
             f"The recording was made with options this version does not know: {', '.join(unknown)}."
             " Replay it with the version that recorded it."
         )
     try:
-        options = msgspec.convert(dict(header.core_options), HyperliquidOptions)
+        options = msgspec.convert(given, HyperliquidOptions)
         session_id = int(header.session_id, 16)
     except (msgspec.ValidationError, ValueError) as error:
         raise VersionError(f"The header of the recording cannot be used: {error}.") from None

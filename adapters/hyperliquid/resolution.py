@@ -46,7 +46,8 @@ class _Case:
 
 
 class Resolver:
-    """`search_fills(start_ms, done)` books whatever the venue has since then; `cancel` queues a cancel."""
+    """`search_fills(start_ms, done)` books whatever the venue has since then; `cancel` queues a cancel;
+    `doubt` asks for a comparison with the account's state."""
 
     def __init__(
         self,
@@ -54,11 +55,13 @@ class Resolver:
         queries: Queries,
         search_fills: Callable[[int, Callable[[], None]], None],
         cancel: Callable[[InFlightOrder, str], None],
+        doubt: Callable[[], None],
     ) -> None:
         self._context = context
         self._queries = queries
         self._search_fills = search_fills
         self._cancel = cancel
+        self._doubt = doubt
         self._cases: dict[str, _Case] = {}
         self._cancel_retries: dict[str, int] = {}
 
@@ -319,6 +322,7 @@ class Resolver:
                 level="warning" if order.is_external else "error",
                 order=order.id,
             )
+            self._doubt()
 
     # -- going on ------------------------------------------------------------------------------------------
 

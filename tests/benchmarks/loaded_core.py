@@ -27,7 +27,7 @@ class LoadedCore:
     """A core that trades, with nothing around it. Finished orders stay in memory."""
 
     def __init__(self) -> None:
-        options = {"weight_per_minute": 10**9, "sweep_ns": _DAY_NS, "retention_ns": _DAY_NS}
+        options = {"weight_per_minute": 10**9, "reconcile_every_ns": _DAY_NS, "retention_ns": _DAY_NS}
         session = CoreSession(options=options, pairs=(_PAIR,)).ready()
         self.connector = session.connector
         self._inbox: list[Input] = []

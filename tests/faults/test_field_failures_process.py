@@ -116,7 +116,7 @@ def test_the_stream_was_connected_but_silent_while_my_order_filled() -> None:
     async def scenario(world: Live) -> None:
         # The patience of a user: pongs keep coming, and on a quiet account nothing else is expected.
         world.user_stream_options = StreamOptions(ping_seconds_min=0.1, ping_seconds_max=0.2)
-        async with world.session(sweep_ns=1_000_000_000):
+        async with world.session(reconcile_every_ns=1_000_000_000):
             connector = world.connector
             order = connector.buy(PAIR, AMOUNT, REST)
             view = await world.until_state(order, "open")

@@ -352,7 +352,10 @@ class CoreSession:
     # -- start-up ------------------------------------------------------------------------------------------
 
     def account_state(self) -> dict[str, Any]:
-        """`clearinghouseState` as of now."""
+        """`clearinghouseState` as of now: `positions`, or else what the venue's own fills come to. Before the
+        books are open it is as of `BOOKS_BEGIN_MS`, which all fills of tests are later than."""
+        has_begun = self.connector.books_begin_ms > 0
+        positions = self.positions or self._positions_of_fills()
         return {
             "marginSummary": {
                 "accountValue": "1000.0",
@@ -361,9 +364,17 @@ class CoreSession:
                 "totalMarginUsed": "0.0",
             },
             "withdrawable": "1000.0",
-            "assetPositions": [{"type": "oneWay", "position": position} for position in self.positions],
-            "time": BOOKS_BEGIN_MS,
+            "assetPositions": [{"type": "oneWay", "position": position} for position in positions],
+            "time": self.now_ms if has_begun else BOOKS_BEGIN_MS,
         }
+
+    def _positions_of_fills(self) -> list[dict[str, Any]]:
+        amounts: dict[str, Decimal] = {}
+        if self.connector.books_begin_ms:
+            for row in {row["tid"]: row for row in self.fills}.values():
+                change = Decimal(row["sz"]) if row["side"] == "B" else -Decimal(row["sz"])
+                amounts[row["coin"]] = amounts.get(row["coin"], Decimal(0)) + change
+        return [{"coin": coin, "szi": str(amount)} for coin, amount in amounts.items() if amount]
 
     def begin(self) -> CoreSession:
         """Feed `Started`; metadata and roles are asked for and answered."""

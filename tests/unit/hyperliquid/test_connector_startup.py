@@ -42,7 +42,10 @@ def test_a_core_becomes_ready_once_market_account_streams_books_and_recovery_are
     core = CoreSession()
     assert core.connector.readiness == ("start",)
     core.begin()
-    assert set(core.connector.readiness) == {"user_stream", "recovery", "book of BTC-USD", "book of ETH-USD"}
+    assert set(core.connector.readiness) == {
+        *("user_stream", "recovery", "reconciliation"),
+        *("book of BTC-USD", "book of ETH-USD"),
+    }
     core.connect()
     assert set(core.connector.readiness) == {"book of BTC-USD", "book of ETH-USD"}
     core.best("BTC")
@@ -216,7 +219,11 @@ def test_a_message_kept_before_the_books_open_does_not_stop_them_from_opening() 
     core = CoreSession().begin()
     core.raw_frame(b"\xff garbage")
     core.connect()
-    assert core.account_topics() == ["account.message_kept", "account.opened"]
+    assert core.account_topics() == [
+        "account.message_kept",
+        "account.opened",
+        "account.balance_asserted",
+    ]
 
 
 def test_an_account_on_several_dexes_opens_with_the_positions_of_all() -> None:
@@ -360,7 +367,7 @@ def test_a_failed_read_is_never_an_empty_answer(kind: str, answer: object) -> No
     else:
         core.answer(query, answer)
         assert "unreadable_answer" in core.alert_codes()
-    assert core.connector.readiness == ("recovery",)
+    assert core.connector.readiness == ("recovery", "reconciliation")
     core.answers[kind] = good
     core.advance(2)
     assert core.connector.ready
@@ -413,7 +420,7 @@ def test_an_open_order_is_open_after_a_restart_and_nothing_is_invented_about_it(
     again = core.restarted()
     again.open_orders = [open_order_row(1001, cloid=order, remaining="0.6")]
     again.ready()
-    assert again.events == []
+    assert [event.topic for event in again.events] == ["account.position_asserted"]
     assert again.view(order).filled_amount == Decimal("0.4")
     assert again.connector.position("BTC-USD").amount == Decimal("0.4")
 

@@ -192,7 +192,9 @@ def test_stepping_never_changes_an_input() -> None:
         ),
     )
     before = msgspec.msgpack.encode(started)
-    session = CoreSession(started=started).ready()
+    session = CoreSession(started=started)
+    session.positions = [{"coin": "BTC", "szi": "1.5", "entryPx": "43000.0"}]
+    session.ready()
     order = session.open(2001)
     session.fill(2001, 2, "1", cloid=session.order(order).venue_order_key, startPosition="1.5")
     assert session.connector.position("BTC-USD").amount == Decimal("2.5")

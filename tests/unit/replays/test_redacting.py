@@ -215,7 +215,7 @@ def test_an_earlier_session_in_the_start_is_redacted_too(tmp_path: Path) -> None
         session_id="0000000000ee",
         ledger_position=12,
         books_begin_ms=1,
-        account_version=1,
+        account_version=before.connector.account.version,
         open_orders=(encode_events(before.stored[order]),),
         positions=(
             Position(
@@ -227,7 +227,9 @@ def test_an_earlier_session_in_the_start_is_redacted_too(tmp_path: Path) -> None
         ),
         recent_fill_keys=("BTC:1:2", "BTC:0:1700000000000:B:43210.0:0.123:1.5"),
     )
-    session = CoreSession(started=started, session_id=0xEE, ledger=before.stored).ready()
+    session = CoreSession(started=started, session_id=0xEE, ledger=before.stored)
+    session.positions = [{"coin": "BTC", "szi": "1.5", "entryPx": "43010.0"}]
+    session.ready()
     session.fill(1001, 1, "4", cloid=before.order(order).venue_order_key, startPosition="1.5")
     result = redacted(recording_of(session), "3", order_ids=True)
     assert Replay(result).run().identical
