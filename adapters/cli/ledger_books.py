@@ -171,12 +171,18 @@ class AccountBooks:
         begin_ms = self.books_begin_ms()
         orders: dict[str, InFlightOrder] = {}
         fills: list[BookedFill] = []
-        wanted = _keys_of(report)
         window = report.fills_window if report.fills is not None else None
         named = {update.fill.fill_key for update in report.fills or ()}
-        for order, events in self._orders(self._ids_about(report, wanted, window, named)):
-            orders[order.id] = order
-            fills += (BookedFill(fill, order.id) for fill in _fills_of(events))
+
+        def take(ids: Iterable[str]) -> None:
+            for order, events in self._orders(ids):
+                orders[order.id] = order
+                fills.extend(BookedFill(fill, order.id) for fill in _fills_of(events))
+
+        take(self._ids_about(report, window))
+        # A fill may be booked to another order than the one the venue names.
+        elsewhere = named.difference(booked.fill.fill_key for booked in fills)
+        take(order for order in self._ids_with_fills(elsewhere) if order not in orders)
         fills += (BookedFill(fill, None) for fill in self._fills_without_order())
         return Books(
             books_begin_ms=begin_ms,
@@ -202,7 +208,8 @@ class AccountBooks:
                     "what is wrong with the ledger.",
                     ExitCode.LEDGER_DAMAGED,
                 ) from error
-            yield order, events
+            if (order.created.venue, order.created.account) == (self.venue, self.account):
+                yield order, events
 
     def _unfinished_ids(self) -> list[str]:
         return [
@@ -213,34 +220,15 @@ class AccountBooks:
             )
         ]
 
-    def _ids_about(
-        self, report: VenueReport, wanted: Collection[str], window: Window | None, named: Collection[str]
-    ) -> dict[str, None]:
+    def _ids_about(self, report: VenueReport, window: Window | None) -> dict[str, None]:
         """The orders that are not done and those that the report says anything about, each once."""
+        named = _keys_of(report)
         ids = dict.fromkeys(self._unfinished_ids())
-        ids |= dict.fromkeys(
-            row[0]
-            for row in self._select_each(
-                "SELECT client_order_id FROM orders WHERE venue = ? AND account = ? AND client_order_id IN ",
-                [*wanted, *report.asked],
-            )
-        )
-        ids |= dict.fromkeys(
-            row[0]
-            for row in self._select_each(
-                "SELECT client_order_id FROM order_keys JOIN orders USING (client_order_id) "
-                "WHERE venue = ? AND account = ? AND key IN ",
-                wanted,
-            )
-        )
-        ids |= dict.fromkeys(
-            row[0]
-            for row in self._select_each(
-                "SELECT client_order_id FROM fills WHERE venue = ? AND account = ? "
-                "AND client_order_id IS NOT NULL AND fill_key IN ",
-                named,
-            )
-        )
+        for statement, keys in (
+            ("SELECT client_order_id FROM orders WHERE client_order_id IN ", [*named, *report.asked]),
+            ("SELECT client_order_id FROM order_keys WHERE key IN ", list(named)),
+        ):
+            ids |= dict.fromkeys(row[0] for row in self._select_each(statement, keys))
         if window is not None:
             ids |= dict.fromkeys(
                 row[0]
@@ -252,6 +240,10 @@ class AccountBooks:
             )
         return ids
 
+    def _ids_with_fills(self, fill_keys: Iterable[str]) -> dict[str, None]:
+        statement = "SELECT client_order_id FROM fills WHERE client_order_id IS NOT NULL AND fill_key IN "
+        return dict.fromkeys(row[0] for row in self._select_each(statement, fill_keys))
+
     # -- what belongs to the account -----------------------------------------------------------------------
 
     def _fills_without_order(self) -> Iterable[Fill]:
@@ -260,11 +252,7 @@ class AccountBooks:
     def _fundings(self, report: VenueReport) -> list[FundingUpdate]:
         window = report.fundings_window
         named = {update.funding_key for update in report.fundings or ()}
-        rows = list(
-            self._select_each(
-                "SELECT position FROM funding WHERE venue = ? AND account = ? AND funding_key IN ", named
-            )
-        )
+        rows = list(self._select_each("SELECT position FROM funding WHERE funding_key IN ", named))
         if window is not None:
             rows += self._select(
                 "SELECT position FROM funding WHERE venue = ? AND account = ? AND exchange_time_ms >= ?",
@@ -282,7 +270,7 @@ class AccountBooks:
                 exchange_time_ms=event.exchange_time_ms or 0,
             )
             for _, event in events
-            if isinstance(event, AccountFundingBooked)
+            if isinstance(event, AccountFundingBooked) and event.originator_id == self.id
         ]
 
     def _transfers(self, report: VenueReport) -> list[Transfer]:
@@ -439,9 +427,10 @@ class AccountBooks:
             return self._views.execute(statement, (self.venue, self.account, *parameters)).fetchall()
 
     def _select_each(self, statement: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """Rows for any number of keys; the statement ends in front of the list of them."""
+        """Rows for any number of keys, of any account; the statement ends in front of the list of them."""
         for some in _chunks(keys):
-            yield from self._select(f"{statement}({', '.join('?' * len(some))})", *some)
+            with translated(self._path):
+                yield from self._views.execute(f"{statement}({', '.join('?' * len(some))})", some).fetchall()
 
 
 def opened_accounts(ledger: OrderLedger, views: Path) -> list[AccountOpened]:

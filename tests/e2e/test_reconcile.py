@@ -733,7 +733,7 @@ def test_a_page_that_cannot_be_written_is_said(desk: Desk, tmp_path: Path) -> No
 
 def test_beside_a_live_process_nothing_in_flight_is_reported_and_nothing_written(tmp_path: Path) -> None:
     with running_venue(seed=SEED) as venue, LiveRun(tmp_path, venue) as live:
-        wait_for("some orders", lambda: live.has_logged("order.cancelled"))
+        wait_for("some orders", lambda: live.has_logged("order.acknowledged"))
         for _ in range(3):
             dry = orderledger("reconcile", cwd=tmp_path)
             assert (dry.returncode, "Nothing differs" in dry.stdout) == (0, True), dry
