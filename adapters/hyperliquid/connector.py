@@ -253,7 +253,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             unsettled_discrepancies=started.unsettled_discrepancies,
         )
         self._restore_positions(started)
-        self._reconciler.restored()
         for events in started.open_orders:
             order = self.tracker.restore([self._decode_event(topic, state) for topic, state in events])
             self._take_up(order)

@@ -134,21 +134,16 @@ class Reconciler:
         self._is_connected = False
         self._is_ticking = False
         self._is_due_soon = False
-        self._has_agreed = False
+        self._all_agreed_ms = 0
         self._repeats = 0
         self._complete_to_ms = 0
         self._newest_ms: dict[str, int] = {}
         self._agreed_at_ms: dict[str, int] = {}
-        self._to_assert: dict[str, None] = {}
-        self._asserted_ns: dict[str, int] = {}
+        self._asserted: dict[str, tuple[Decimal, int]] = {}
         self._leverage_asked_ns: dict[str, int] = {}
         self._drifts: dict[str, _Drift] = {}
 
     # -- what the connector tells --------------------------------------------------------------------------
-
-    def restored(self) -> None:
-        """The positions of earlier sessions are in memory, to be confirmed by the venue."""
-        self._to_assert = {pair: None for pair, held in self._positions().items() if held.amount}
 
     def booked(self, fill: Fill) -> None:
         """A fill is in the books now."""
@@ -156,7 +151,6 @@ class Reconciler:
         if time_ms > self._context.venue_now_ms + FUTURE_MS:
             return  # a garbled time must not pass for the newest for ever
         self._newest_ms[pair] = max(self._newest_ms.get(pair, 0), time_ms)
-        self._to_assert[pair] = None
         under_way = self._pass
         if under_way is not None and time_ms > under_way.asked_at_ms - OVERLAP_MS:
             under_way.executed.append(fill)
@@ -192,7 +186,9 @@ class Reconciler:
             self._set_deadline(self._every_ns, "tick")
         first.states = dict(states)
         if books_opened:
-            self._has_agreed = True
+            self._all_agreed_ms = first.asked_at_ms
+            for update in (update for state in states.values() for update in state.positions):
+                self._asserted[update.trading_pair] = (update.amount, self._context.now_ns())
             self._agreed()
         elif self._differs(first):
             # State and fills were asked for side by side. Asked one after the other they may agree.
@@ -265,7 +261,8 @@ class Reconciler:
 
     def _from(self, *pairs: str) -> int:
         """The venue time to ask from: until when all is told; for these markets, when they last agreed."""
-        times = [self._agreed_at_ms.get(pair, self._begin_ms()) for pair in pairs]
+        all_agreed_ms = self._all_agreed_ms or self._begin_ms()
+        times = [max(self._agreed_at_ms.get(pair, 0), all_agreed_ms) for pair in pairs]
         return max(0, min([self._complete_to_ms, *times]) - OVERLAP_MS)
 
     def _ask_state(self, under_way: _Pass, dex: str) -> None:
@@ -342,6 +339,7 @@ class Reconciler:
         held = self._positions()
         pairs = {*told, *(fill.trading_pair for fill in news)}
         pairs |= {pair for pair, position in held.items() if position.amount}
+        pairs |= {pair for pair, (amount, _) in self._asserted.items() if amount}
         for pair in sorted(pairs):
             dex, found, _ = pair.partition(":")
             state = under_way.states.get(dex if found else "")
@@ -382,11 +380,11 @@ class Reconciler:
         if self._drifts:
             self._compare_again(self._findings.grace_ms * MS + SOON_NS)
         elif is_unclear:
-            if not self._has_agreed:
+            if not self._all_agreed_ms:
                 self._compare_again(SOON_NS)
         else:
             self._repeats = 0
-            self._has_agreed = True
+            self._all_agreed_ms = under_way.asked_at_ms
             self._agreed()
 
     def _compare_again(self, delay_ns: int) -> None:
@@ -402,12 +400,16 @@ class Reconciler:
             self._findings.settle(
                 drift.discrepancy.discrepancy_id, "What was booked since then explains the difference."
             )
-        now_ns, asserted_ns = self._context.now_ns(), self._asserted_ns.get(pair)
-        if not sides.is_quiet or pair not in self._to_assert:
-            return
-        if asserted_ns is None or now_ns - asserted_ns >= self._assert_every_ns:
-            self._asserted_ns[pair] = now_ns
-            del self._to_assert[pair]
+        if sides.is_quiet:
+            self._assert(sides)
+
+    def _assert(self, sides: _Sides) -> None:
+        """Put what the venue says on record, if it is news, now and then."""
+        pair, amount = sides.theirs.trading_pair, sides.theirs.amount
+        asserted, at_ns = self._asserted.get(pair, (None, 0))
+        now_ns = self._context.now_ns()
+        if amount != asserted and (asserted is None or now_ns - at_ns >= self._assert_every_ns):
+            self._asserted[pair] = (amount, now_ns)
             self._context.account.assert_position(sides.theirs, exchange_time_ms=sides.at_ms)
 
     def _on_difference(self, sides: _Sides, fills_from_ms: int) -> None:
@@ -433,8 +435,7 @@ class Reconciler:
         pair = sides.theirs.trading_pair
         del self._drifts[pair]
         self._agreed_at_ms[pair] = sides.at_ms
-        self._asserted_ns[pair] = self._context.now_ns()
-        self._to_assert.pop(pair, None)
+        self._asserted[pair] = (sides.theirs.amount, self._context.now_ns())
         repair = AdjustPosition(sides.theirs, sides.at_ms)
         self._findings.record(msgspec.structs.replace(drift.discrepancy, repair=repair), repair=True)
         self._context.alert(

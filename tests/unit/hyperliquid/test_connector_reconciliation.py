@@ -1,0 +1,609 @@
+"""A live core compares its books with the venue: what it finds, what it mends, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from domain.effects import Query
+from domain.enums import Source
+from domain.events import (
+    AccountBalanceAsserted,
+    AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountFundingBooked,
+    AccountLeverageChanged,
+    AccountPositionAsserted,
+    OrderFilled,
+)
+from domain.inputs import StreamConnected
+from tests.support.core import (
+    BOOKS_BEGIN_MS,
+    START_MS,
+    CoreSession,
+    fill_row,
+    open_order_row,
+    order_status_answer,
+)
+
+PASS_S = 61
+"""After so long a pass has been made since whatever happened."""
+
+
+def found(core: CoreSession) -> list[tuple[str, str]]:
+    """Kind and subject of every finding."""
+    return [(event.kind, event.subject) for event in core.events_of(AccountDiscrepancyFound)]
+
+
+def kinds(core: CoreSession) -> list[str]:
+    return [kind for kind, _ in found(core)]
+
+
+def repaired(core: CoreSession) -> list[AccountDiscrepancyRepaired]:
+    return core.events_of(AccountDiscrepancyRepaired)
+
+
+def topics_since(core: CoreSession, count: int) -> list[str]:
+    return [event.topic for event in core.events[count:]]
+
+
+def held(coin: str, amount: str, **members: Any) -> dict[str, Any]:
+    """A position as the account's state lists it."""
+    return {"coin": coin, "szi": amount, "entryPx": "43000.0", **members}
+
+
+def asked(core: CoreSession, kind: str) -> list[dict[str, Any]]:
+    """Every read of this type, as it was asked."""
+    return [
+        effect.body for effect in core.effects if isinstance(effect, Query) and effect.body["type"] == kind
+    ]
+
+
+def finds_nothing_more(core: CoreSession) -> None:
+    """Further passes write nothing, and a replay does the same."""
+    before = len(core.events)
+    core.advance(3 * PASS_S)
+    assert core.events[before:] == []
+    core.assert_consistent()
+
+
+@pytest.fixture
+def core() -> CoreSession:
+    """A core that trades, twenty seconds after its start."""
+    session = CoreSession().ready()
+    session.advance(20)
+    return session
+
+
+# -- fills ---------------------------------------------------------------------------------------------------
+
+
+def test_a_fill_that_the_stream_withheld_is_found_booked_and_recorded_as_such(core: CoreSession) -> None:
+    order = core.open(5)
+    core.fills.append(fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms))
+    before = len(core.events)
+    core.advance(PASS_S)
+    assert found(core) == [("missing_fill", "BTC:5:1")]
+    assert topics_since(core, before)[:3] == [
+        "account.discrepancy_found",
+        "order.filled",
+        "account.discrepancy_repaired",
+    ]
+    (fill,) = core.events_of(OrderFilled)
+    assert fill.source is Source.RECONCILIATION
+    (mended,) = repaired(core)
+    assert mended.repairs == (f"order.filled {order} {fill.originator_version}",)
+    assert mended.actor == "live process"
+    assert core.connector.position("BTC-USD").amount == Decimal("0.4")
+    assert core.alert_codes().count("discrepancy") == 1
+    finds_nothing_more(core)
+
+
+def test_a_fill_that_is_young_when_it_is_asked_for_is_booked_and_no_discrepancy(core: CoreSession) -> None:
+    order = core.open(5)
+    core.advance(37)
+    core.fills.append(fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms))
+    core.advance(4)
+    assert core.view(order).filled_amount == Decimal("0.4")
+    assert found(core) == []
+
+
+def test_what_was_missed_while_the_stream_was_down_is_no_discrepancy(core: CoreSession) -> None:
+    order = core.open(5)
+    core.lose_stream()
+    core.advance(30)
+    core.fills.append(fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms - 20_000))
+    core.step(StreamConnected(stream="user"))
+    assert core.view(order).filled_amount == Decimal("0.4")
+    assert found(core) == []
+    assert core.connector.ready
+    finds_nothing_more(core)
+
+
+def test_a_fill_older_than_the_newest_one_is_found_as_well(core: CoreSession) -> None:
+    order = core.open(5)
+    core.fills.append(fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms))
+    core.advance(10)
+    core.fill(5, 2, "0.1", cloid=order, time_ms=core.now_ms)
+    core.advance(PASS_S)
+    assert found(core) == [("missing_fill", "BTC:5:1")]
+    assert core.view(order).filled_amount == Decimal("0.5")
+
+
+def test_a_missing_fill_of_an_order_that_left_memory_is_booked_to_it(core: CoreSession) -> None:
+    order = core.open(5)
+    core.status(5, "canceled", cloid=order, time_ms=core.now_ms)
+    core.advance(200)
+    assert core.connector.tracker.get(order) is None
+    core.fills.append(fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms - 30_000))
+    core.advance(PASS_S)
+    assert found(core) == [("missing_fill", "BTC:5:1")]
+    assert [mended.repairs for mended in repaired(core)] == [(f"order.filled {order} 5",)]
+    assert core.view(order).filled_amount == Decimal("0.4")
+    finds_nothing_more(core)
+
+
+def test_a_fill_that_the_ledger_holds_but_memory_forgot_is_no_discrepancy() -> None:
+    core = CoreSession().ready()
+    order = core.open(5)
+    core.fill(5, 1, "0.4", cloid=order)
+    again = core.restarted(recent_fill_keys=(), open_orders=())
+    again.open_orders = [open_order_row(5, cloid=order, remaining="0.6")]
+    again.ready()
+    again.advance(PASS_S)
+    assert kinds(again) == []
+    assert again.connector.position("BTC-USD").amount == Decimal("0.4")
+
+
+def test_a_manual_trade_that_the_stream_withheld_is_found_with_its_order(core: CoreSession) -> None:
+    core.answers["orderStatus"] = lambda body: order_status_answer(77, "filled", size="0.3", remaining="0.0")
+    core.fills.append(fill_row(77, 9, "0.3", time_ms=core.now_ms))
+    core.advance(PASS_S)
+    assert found(core) == [("external_fill", "BTC:77:9")]
+    assert len(repaired(core)) == 1
+    assert core.state("external:hyperliquid:77") == "filled"
+    assert core.connector.position("BTC-USD").amount == Decimal("0.3")
+    finds_nothing_more(core)
+
+
+def test_a_liquidation_that_the_stream_withheld_is_booked_to_the_account(core: CoreSession) -> None:
+    row = fill_row(
+        80,
+        3,
+        "0.2",
+        side="A",
+        time_ms=core.now_ms,
+        dir="Liquidated Cross Long",
+        liquidation={"liquidatedUser": core.account, "markPx": "43000.0", "method": "market"},
+    )
+    core.fills.append(row)
+    core.advance(PASS_S)
+    assert found(core) == [("liquidation", "BTC:80:3")]
+    assert core.connector.position("BTC-USD").amount == Decimal("-0.2")
+    finds_nothing_more(core)
+
+
+# -- orders --------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_ended_silently_at_the_venue_is_found_and_its_end_taken_over(core: CoreSession) -> None:
+    order = core.open(5)
+    ended_ms = core.now_ms
+    core.answers["orderStatus"] = lambda body: order_status_answer(
+        5, "canceled", cloid=order, time_ms=ended_ms
+    )
+    core.advance(PASS_S)
+    assert found(core) == [("state_mismatch", order)]
+    assert core.state(order) == "cancelled"
+    assert core.topics(order)[-1] == "order.cancelled"
+    assert core.stored[order][-1].source is Source.RECONCILIATION
+    finds_nothing_more(core)
+
+
+def test_an_order_that_ended_while_nobody_listened_is_no_discrepancy(core: CoreSession) -> None:
+    order = core.open(5)
+    core.lose_stream()
+    core.advance(30)
+    ended_ms = core.now_ms - 20_000
+    core.step(StreamConnected(stream="user"))
+    core.answer(
+        core.take_query("orderStatus"), order_status_answer(5, "canceled", cloid=order, time_ms=ended_ms)
+    )
+    assert core.state(order) == "cancelled"
+    assert found(core) == []
+
+
+def test_an_unknown_outcome_that_is_cleared_up_is_no_discrepancy_of_the_books(core: CoreSession) -> None:
+    order = core.buy()
+    core.fail(core.take_send())
+    placed_ms = core.now_ms
+    core.answers["orderStatus"] = lambda body: order_status_answer(5, "open", cloid=order, time_ms=placed_ms)
+    core.advance(15)
+    assert core.state(order) == "open"
+    assert found(core) == []
+
+
+def test_an_order_placed_elsewhere_that_the_stream_withheld_is_found(core: CoreSession) -> None:
+    core.open_orders = [open_order_row(88, size="0.5", timestamp=core.now_ms)]
+    core.advance(PASS_S)
+    assert found(core) == [("external_order", "88")]
+    assert core.state("external:hyperliquid:88") == "open"
+    assert len(repaired(core)) == 1
+    finds_nothing_more(core)
+
+
+def ended_but_listed(core: CoreSession) -> str:
+    order = core.open(5)
+    core.status(5, "canceled", cloid=order, time_ms=core.now_ms)
+    core.open_orders = [open_order_row(5, cloid=order)]
+    return order
+
+
+def test_an_order_that_counts_as_ended_and_lives_at_the_venue_is_reopened(core: CoreSession) -> None:
+    order = ended_but_listed(core)
+    core.answers["orderStatus"] = lambda body: order_status_answer(5, "open", cloid=order)
+    core.advance(2 * PASS_S)
+    assert found(core) == [("state_mismatch", order)]
+    assert "order.reopened" in core.topics(order)
+    assert core.state(order) == "open"
+    finds_nothing_more(core)
+
+
+def test_an_ended_order_in_an_old_list_stays_ended(core: CoreSession) -> None:
+    order = ended_but_listed(core)
+    core.answers["orderStatus"] = lambda body: order_status_answer(5, "canceled", cloid=order)
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+    assert core.state(order) == "cancelled"
+
+
+# -- funding and leverage ------------------------------------------------------------------------------------
+
+
+def funding_row(time_ms: int, amount: str) -> dict[str, Any]:
+    delta = {"type": "funding", "coin": "BTC", "usdc": amount, "szi": "1.0", "fundingRate": "0.0000125"}
+    return {"time": time_ms, "hash": "0x" + "0" * 64, "delta": delta}
+
+
+def test_a_funding_payment_that_the_stream_withheld_is_found_and_booked(core: CoreSession) -> None:
+    core.answers["userFunding"] = [funding_row(core.now_ms, "-1.25")]
+    core.advance(PASS_S)
+    assert kinds(core) == ["unbooked_funding"]
+    (payment,) = core.events_of(AccountFundingBooked)
+    assert (payment.amount, payment.source) == (Decimal("-1.25"), Source.RECONCILIATION)
+    finds_nothing_more(core)
+
+
+def test_leverage_that_was_changed_elsewhere_is_found_and_taken_over(core: CoreSession) -> None:
+    order = core.open(5)
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms)
+    core.positions = [held("BTC", "1.0", leverage={"type": "cross", "value": 20})]
+    core.advance(PASS_S)
+    assert kinds(core) == [], "nobody had told the leverage before"
+    assert core.connector.position("BTC-USD").leverage == 20
+    core.positions = [held("BTC", "1.0", leverage={"type": "isolated", "value": 3})]
+    core.advance(PASS_S)
+    assert kinds(core) == ["leverage_changed"]
+    position = core.connector.position("BTC-USD")
+    assert (position.leverage, position.is_cross) == (3, False)
+    finds_nothing_more(core)
+
+
+def test_leverage_of_a_request_that_is_under_way_is_no_discrepancy(core: CoreSession) -> None:
+    order = core.open(5)
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms)
+    core.positions = [held("BTC", "1.0", leverage={"type": "cross", "value": 20})]
+    core.advance(38)
+    core.connector.set_leverage("BTC-USD", 5)
+    core.step_commands()
+    core.positions = [held("BTC", "1.0", leverage={"type": "cross", "value": 5})]
+    core.advance(5)
+    assert core.connector.status()["reconciliations"] == 1
+    core.answer(core.take_send("updateLeverage"), {"status": "ok", "response": {"type": "default"}})
+    assert [event.leverage for event in core.events_of(AccountLeverageChanged)] == [5, 5]
+    assert kinds(core) == []
+
+
+# -- positions -----------------------------------------------------------------------------------------------
+
+
+def test_a_position_that_no_fill_explains_is_recorded_first_and_adjusted_when_it_stays(
+    core: CoreSession,
+) -> None:
+    core.positions = [held("BTC", "2.5")]
+    core.advance(41)
+    assert found(core) == [("position_drift", "BTC-USD")]
+    assert repaired(core) == []
+    assert core.connector.position("BTC-USD").amount == 0
+    assert core.connector.status()["discrepancies_open"] == 1
+    core.advance(10)
+    assert [mended.repairs for mended in repaired(core)] == [
+        (f"account.position_asserted {core.connector.account.id} {core.connector.account.version - 1}",)
+    ]
+    adjusted = core.events_of(AccountPositionAsserted)[-1]
+    assert (adjusted.adjustment, adjusted.amount) == (True, Decimal("2.5"))
+    assert core.connector.position("BTC-USD").amount == Decimal("2.5")
+    assert core.connector.position("BTC-USD").average_entry == Decimal(43_000)
+    levels = [(alert.code, alert.level) for alert in core.alerts if alert.level == "error"]
+    assert levels == [("discrepancy", "error"), ("position_adjusted", "error")]
+    status = core.connector.status()
+    assert [status[f"discrepancies_{what}"] for what in ("found", "repaired", "open")] == [1, 1, 0]
+    finds_nothing_more(core)
+
+
+def test_a_position_on_the_other_side_is_a_flip(core: CoreSession) -> None:
+    order = core.open(5)
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms)
+    core.positions = [held("BTC", "-1.0")]
+    core.advance(PASS_S)
+    assert kinds(core) == ["side_flip"]
+    assert core.connector.position("BTC-USD").amount == -1
+    finds_nothing_more(core)
+
+
+def test_a_position_that_an_old_fill_explains_is_not_adjusted(core: CoreSession) -> None:
+    order = core.open(5)
+    core.fills.append(fill_row(5, 1, "0.7", cloid=order, time_ms=core.now_ms))
+    withheld, core.answers["userFillsByTime"] = core.answers["userFillsByTime"], []
+    core.advance(41)
+    assert kinds(core) == ["position_drift"]
+    core.answers["userFillsByTime"] = withheld
+    core.advance(10)
+    assert kinds(core) == ["position_drift", "missing_fill"]
+    assert [mended.repairs != () for mended in repaired(core)] == [True, False]
+    assert core.connector.position("BTC-USD").amount == Decimal("0.7")
+    assert not any(event.adjustment for event in core.events_of(AccountPositionAsserted))
+    finds_nothing_more(core)
+
+
+def test_a_position_is_not_adjusted_while_the_market_trades(core: CoreSession) -> None:
+    """What the state says of a market that trades is not what holds at the end of the log."""
+    order = core.open(5, amount="50")
+    core.positions = [held("BTC", "2.5")]
+    core.advance(41)
+    assert kinds(core) == ["position_drift"]
+    state = core.answers.pop("clearinghouseState")
+    core.advance(7)
+    asked = core.take_query("clearinghouseState")
+    told = state(asked.body)
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms + 1)
+    core.answer(asked, told)
+    assert repaired(core) == []
+    core.answers["clearinghouseState"] = state
+    core.positions = [held("BTC", "3.5")]
+    core.advance(30)
+    assert core.connector.position("BTC-USD").amount == Decimal("3.5")
+    assert kinds(core) == ["position_drift"]
+    finds_nothing_more(core)
+
+
+def test_a_difference_that_becomes_another_one_is_judged_anew(core: CoreSession) -> None:
+    core.positions = [held("BTC", "2.5")]
+    core.advance(41)
+    core.positions = [held("BTC", "2.0")]
+    core.advance(10)
+    assert kinds(core) == ["position_drift", "position_drift"]
+    assert core.connector.position("BTC-USD").amount == 0
+    core.advance(20)
+    assert core.connector.position("BTC-USD").amount == 2
+    assert len(repaired(core)) == 2
+    finds_nothing_more(core)
+
+
+def test_fills_that_arrive_before_the_answer_about_the_position_are_reckoned_with(core: CoreSession) -> None:
+    order = core.open(5)
+    state = core.answers.pop("clearinghouseState")
+    core.advance(41)
+    asked = core.take_query("clearinghouseState")
+    told = state(asked.body)
+    core.advance(1)
+    core.fill(5, 1, "0.4", cloid=order, time_ms=core.now_ms)
+    core.answer(asked, told)
+    assert kinds(core) == []
+    assert core.connector.status()["reconciliations"] == 1
+
+
+def test_a_spot_balance_is_not_compared_with_positions(core: CoreSession) -> None:
+    core.fill(9, 1, "5", coin="@1", time_ms=core.now_ms)
+    core.answer(core.take_query("orderStatus"), order_status_answer(9, "filled", coin="@1", size="5"))
+    core.advance(PASS_S)
+    assert kinds(core) == []
+
+
+def test_a_gap_in_the_chain_of_fills_leads_to_a_comparison_soon(core: CoreSession) -> None:
+    order = core.open(5, amount="50")
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms, startPosition="3.0")
+    core.positions = [held("BTC", "4.0")]
+    core.advance(5)
+    assert "position_gap" in core.alert_codes()
+    assert kinds(core) == ["position_drift"]
+    core.advance(10)
+    assert core.connector.position("BTC-USD").amount == 4
+
+
+# -- claims --------------------------------------------------------------------------------------------------
+
+
+def claims(core: CoreSession) -> list[tuple[str, Decimal]]:
+    return [
+        (event.trading_pair, event.amount)
+        for event in core.events_of(AccountPositionAsserted)
+        if not event.opening and not event.adjustment
+    ]
+
+
+def test_what_the_venue_says_a_position_is_goes_on_record_once_an_hour_and_only_if_it_moved(
+    core: CoreSession,
+) -> None:
+    order = core.open(5, amount="50")
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms)
+    core.advance(PASS_S)
+    assert claims(core) == [("BTC-USD", Decimal(1))]
+    core.fill(5, 2, "1", cloid=order, time_ms=core.now_ms)
+    core.advance(PASS_S)
+    assert claims(core) == [("BTC-USD", Decimal(1))]
+    core.advance(3_600)
+    assert claims(core) == [("BTC-USD", Decimal(1)), ("BTC-USD", Decimal(2))]
+    core.advance(7_200)
+    assert len(claims(core)) == 2
+    core.assert_consistent()
+
+
+def test_the_cash_that_the_books_begin_with_is_on_record() -> None:
+    core = CoreSession().ready()
+    (cash,) = core.events_of(AccountBalanceAsserted)
+    assert (cash.token, cash.amount, cash.opening) == ("USDC", Decimal("1000.0"), True)
+
+
+@pytest.mark.parametrize("raw", ["0.0", None])
+def test_cash_that_the_state_does_not_tell_is_not_on_record(raw: str | None) -> None:
+    core = CoreSession()
+    summary = {"accountValue": "0.0"} if raw is None else {"accountValue": "0.0", "totalRawUsd": raw}
+    core.answers["clearinghouseState"] = lambda body: core.account_state() | {"marginSummary": summary}
+    core.ready()
+    assert core.events_of(AccountBalanceAsserted) == []
+
+
+# -- the start -----------------------------------------------------------------------------------------------
+
+
+def with_position() -> CoreSession:
+    core = CoreSession().ready()
+    order = core.open(5)
+    core.fill(5, 1, "1", cloid=order)
+    return core
+
+
+def test_a_start_whose_books_agree_asks_nothing_more_than_before() -> None:
+    again = with_position().restarted().ready()
+    assert len(asked(again, "clearinghouseState")) == 1
+    assert len(asked(again, "userFillsByTime")) == 1
+    assert claims(again) == [("BTC-USD", Decimal(1))]
+
+
+def test_trading_begins_only_when_the_books_agree_or_are_mended() -> None:
+    again = with_position().restarted()
+    again.positions = [held("BTC", "1.5")]
+    again.begin()
+    again.connect()
+    again.books()
+    assert again.connector.readiness == ("reconciliation",)
+    assert kinds(again) == ["position_drift"]
+    again.advance(10)
+    assert again.connector.ready
+    assert again.connector.position("BTC-USD").amount == Decimal("1.5")
+    finds_nothing_more(again)
+
+
+def test_a_start_whose_position_differs_asks_for_every_fill_since_the_books_began() -> None:
+    core = with_position()
+    core.advance(600)
+    again = core.restarted(last_fill_time_ms=START_MS + 600_000)
+    again.positions = [held("BTC", "1.5")]
+    again.begin()
+    again.connect()
+    again.advance(10)
+    starts = [query["startTime"] for query in asked(again, "userFillsByTime")]
+    assert starts[0] == START_MS + 600_000 - 60_000
+    assert starts[-1] == BOOKS_BEGIN_MS - 60_000
+
+
+def test_trading_does_not_begin_while_the_position_cannot_be_asked_for() -> None:
+    again = with_position().restarted()
+    again.positions = [held("BTC", "1.5")]
+    again.begin()
+    state = again.answers["clearinghouseState"]
+    told = [state({})]
+    again.answers["clearinghouseState"] = lambda body: told.pop() if told else None
+    again.connect()
+    again.books()
+    again.advance(120)
+    assert again.connector.readiness == ("reconciliation",)
+    assert found(again) == []
+    assert "reconciliation_unanswered" in again.alert_codes()
+    again.answers["clearinghouseState"] = state
+    again.advance(30)
+    assert again.connector.ready
+
+
+def test_a_reconnect_does_not_take_readiness_away_for_a_difference(core: CoreSession) -> None:
+    core.lose_stream()
+    core.positions = [held("BTC", "1.5")]
+    core.step(StreamConnected(stream="user"))
+    assert core.connector.ready
+    assert kinds(core) == ["position_drift"]
+
+
+def test_a_difference_known_from_an_earlier_session_is_not_recorded_again() -> None:
+    core = CoreSession().ready()
+    core.advance(20)
+    core.positions = [held("BTC", "2.5")]
+    core.advance(41)
+    (known,) = core.connector.account.unsettled_discrepancies
+    again = core.restarted(unsettled_discrepancies=(known,))
+    again.positions = core.positions
+    again.begin()
+    again.connect()
+    again.books()
+    assert found(again) == []
+    again.advance(10)
+    assert [event.discrepancy_id for event in repaired(again)] == [known]
+    assert again.connector.ready
+    assert again.connector.account.unsettled_discrepancies == ()
+    finds_nothing_more(again)
+
+
+# -- failures ------------------------------------------------------------------------------------------------
+
+FAILING: dict[str, Callable[[CoreSession], None]] = {
+    "no answer about the position": lambda core: core.answers.update(clearinghouseState=lambda body: None),
+    "an unreadable position": lambda core: core.answers.update(clearinghouseState={"assetPositions": 1}),
+    "no answer about fills": lambda core: core.answers.update(userFillsByTime=lambda body: None),
+    "no answer about funding": lambda core: core.answers.update(userFunding=lambda body: None),
+    "no list of orders": lambda core: core.answers.update(frontendOpenOrders=lambda body: None),
+}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_a_failed_question_is_never_an_empty_answer(core: CoreSession, failing: str) -> None:
+    order = core.open(5)
+    core.open_orders = [open_order_row(5, cloid=order)]
+    core.fill(5, 1, "0.4", cloid=order, time_ms=core.now_ms)
+    good = dict(core.answers)
+    FAILING[failing](core)
+    before = len(core.events)
+    core.advance(4 * 60)
+    assert all(event.topic == "account.position_asserted" for event in core.events[before:])
+    assert core.state(order) == "partially_filled"
+    core.answers = good
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+    assert core.connector.status()["reconciliations"]
+    core.assert_consistent()
+
+
+def test_a_pass_that_gets_no_answer_is_said_aloud_and_not_begun_again(core: CoreSession) -> None:
+    core.answers["clearinghouseState"] = lambda body: None
+    core.advance(3 * 60)
+    assert core.alert_codes().count("reconciliation_unanswered") == 1
+    assert core.alert_codes().count("reconciliation_late") == 2
+
+
+def test_nothing_is_compared_while_the_stream_is_down(core: CoreSession) -> None:
+    core.lose_stream()
+    before = len(asked(core, "clearinghouseState"))
+    core.advance(300)
+    assert len(asked(core, "clearinghouseState")) == before
+
+
+def test_many_findings_of_one_answer_are_one_alert(core: CoreSession) -> None:
+    order = core.open(5, amount="50")
+    core.fills += [fill_row(5, number, "0.1", cloid=order, time_ms=core.now_ms) for number in range(1, 41)]
+    core.advance(PASS_S)
+    assert len(found(core)) == 40
+    assert core.alert_codes().count("discrepancy") == 1
+    (alert,) = [alert for alert in core.alerts if alert.code == "discrepancy"]
+    assert "39 more" in alert.message
