@@ -162,7 +162,7 @@ def _lines(divergence: Divergence) -> Iterator[str]:
         yield from _indented(_effect_lines(divergence.effects))
     if divergence.requests:
         yield ""
-        yield "What the recording tells further on, where it holds the answers to them:"
+        yield "Of the recorded requests with these numbers, the answers further on say that they were:"
         yield from _indented(_effect_lines(divergence.requests))
     for story in divergence.stories:
         if story.events:

@@ -146,7 +146,7 @@ def test_a_new_question_is_a_divergence_that_shows_what_was_asked_and_is_now(
     assert (divergence.kind, divergence.sequence) == (DivergenceKind.EFFECTS, 1)
     first = next(each.answers for each in recording if each.answers is not None)
     assert divergence.requests[0] == first
-    now, then = divergence_text(divergence).split("What the recording tells further on")
+    now, then = divergence_text(divergence).split("the answers further on say that they were:")
     assert "userFees" in now
     assert "userFees" not in then
     assert f"request_id={first.request_id}" in then
@@ -157,7 +157,7 @@ def test_a_question_that_is_not_asked_any_more_is_shown(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         asks_more(patch)
         recording = recording_of(a_session())
-    _, then = diverged_text(recording).split("What the recording tells further on")
+    _, then = diverged_text(recording).split("the answers further on say that they were:")
     assert "userFees" in then
 
 
