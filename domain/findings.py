@@ -73,10 +73,10 @@ class Scope:
         )
 
     def reaches_positions(self, window: Window | None) -> bool:
-        """Whether a list is complete until the time that positions and cash were told for. One that claims
+        """Whether a list is complete towards the time that positions and cash were told for. One that claims
         to be complete until the report was begun was asked for after them, and is."""
-        until_ms = min(self.report.positions_at_ms, self.report.taken_at_ms)
-        return window is not None and window.until_ms >= until_ms
+        at_ms = min(self.report.positions_at_ms, self.report.taken_at_ms)
+        return window is not None and window.complete_from_ms <= at_ms <= window.until_ms
 
     def venue_ms_of(self, recorded_at_ns: int) -> int:
         """The venue's time when our clock showed this."""

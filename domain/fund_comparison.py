@@ -274,7 +274,8 @@ def _drift(scope: Scope, ours: Decimal, update: PositionUpdate, later: Sequence[
         f"included; the venue tells {decimal_text(theirs)}, a difference of {decimal_text(difference)}."
     )
     evidence = evidence_of("account_state", update, scope.report.fills_window)
-    if difference.copy_abs() < scope.report.steps.get(pair, ZERO):
+    step = scope.report.steps.get(pair, ZERO)
+    if difference.copy_abs() < step:
         return finding(
             DiscrepancyKind.PRECISION_ONLY,
             pair,
@@ -286,7 +287,9 @@ def _drift(scope: Scope, ours: Decimal, update: PositionUpdate, later: Sequence[
             waiver="less than the amount step of the market: it can neither be traded nor closed",
             identity=("", decimal_text(difference)),
         )
-    is_flip = (ours < 0 < theirs) or (theirs < 0 < ours)
+    # Less than a step is no side.
+    smaller = min(ours.copy_abs(), theirs.copy_abs())
+    is_flip = ours.is_signed() is not theirs.is_signed() and smaller > ZERO and smaller >= step
     amount = MONEY.add(theirs, _sum_signed(later))
     # What came later moved the entry as well, and the venue did not tell the entry after it.
     goes_on = PositionUpdate(

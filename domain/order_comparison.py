@@ -67,9 +67,10 @@ def find_external_orders(scope: Scope, fills: ComparedFills) -> list[Discrepancy
 
 
 def compare_orders(scope: Scope, fills: ComparedFills) -> list[Discrepancy]:
-    """The orders in the books against the venue's list, and against its answers about those not in it."""
-    if scope.report.open_orders is None:
-        return []
+    """The orders in the books against the venue's list, and against its answers about those not in it.
+
+    Without the list only those are judged that were asked about by themselves.
+    """
     listed: dict[str, list[OrderUpdate]] = {}
     for row in _rows(scope):
         order = scope.order_of(row.venue_order_key, row.exchange_order_id)

@@ -49,15 +49,22 @@ def apply_discrepancy(
     actor: str = "reconciliation",
     repair: bool = True,
 ) -> None:
-    """Record a finding and, with `repair`, mend what it is about; the events land in `tracker.changes`.
+    """Record a finding, and mend or waive what it is about; the events land in `tracker.changes`.
 
     The account collects its changes in the same list, both are stamped (source RECONCILIATION), and every
     order that a repair names is in the tracker's memory: one that is not there is left alone, and the finding
-    stays open. Found again without being repaired, it is not recorded twice. `actor` is who repairs or
-    waives.
+    stays open. Found again without being repaired, it is not recorded twice; what something else has mended
+    meanwhile (the repair of a finding before it) is not recorded at all. Without `repair` the finding alone
+    is recorded. `actor` is who repairs or waives.
     """
     changes = tracker.changes
     if is_known_and_left(found, account):
+        return
+    if repair and found.repair is not None and _is_mended(found.repair, tracker, account):
+        if account.is_unsettled(found.discrepancy_id):
+            account.discrepancy_repaired(
+                found.discrepancy_id, reason="It was mended by something else.", actor=actor
+            )
         return
     refusal = "" if found.repair is None else _refusal(found.repair, tracker, account)
     begin = len(changes)
@@ -74,11 +81,11 @@ def apply_discrepancy(
     if is_news:
         assert len(changes) > begin, "tracker and account collect their changes in one list"
         assert isinstance(changes[-1].event, AccountDiscrepancyFound)
+    if not repair or refusal:
+        return
     if found.repair is None:
         if found.waiver:
             account.discrepancy_waived(found.discrepancy_id, reason=found.waiver, actor=actor)
-        return
-    if not repair or refusal:
         return
     begin = len(changes)
     reason = _DOORS[type(found.repair)](found, found.repair, tracker, account)
@@ -96,6 +103,20 @@ def apply_discrepancy(
 # -- what speaks against a repair --------------------------------------------------------------------------
 
 
+def _is_mended(repair: Repair, tracker: ClientOrderTracker, account: Account) -> bool:
+    """Whether there is nothing left to repair: what was missing has come since the comparison."""
+    if isinstance(repair, BookFill):
+        key = repair.update.fill.fill_key
+        return account.has_fill(key) or tracker.was_booked(key)
+    if isinstance(repair, TakeOrderUpdate):
+        oid = repair.update.exchange_order_id
+        return repair.client_order_id is None and tracker.find(None, oid) is not None
+    if isinstance(repair, Reopen | ProveAbsent):
+        order = tracker.get(repair.client_order_id)
+        return order is not None and order.is_done is isinstance(repair, ProveAbsent)
+    return False
+
+
 def _refusal(repair: Repair, tracker: ClientOrderTracker, account: Account) -> str:
     """Why a repair cannot be made now, as a sentence; empty when nothing speaks against it."""
     if isinstance(repair, BookFill):
@@ -109,8 +130,6 @@ def _refusal(repair: Repair, tracker: ClientOrderTracker, account: Account) -> s
             return "Not adopted: the venue did not tell the terms of the order."
     if isinstance(repair, Reopen):
         order = tracker.get(repair.client_order_id)
-        if order is not None and not order.is_done:
-            return "Not reopened: the order is live by now."
         if order is not None and order.is_complete:
             return "Not reopened: its booked fills complete the order."
         return _not_in_memory(repair.client_order_id, tracker)
@@ -194,7 +213,7 @@ def _take_order_update(
     found: Discrepancy, repair: TakeOrderUpdate, tracker: ClientOrderTracker, account: Account
 ) -> str:
     update = repair.update
-    if repair.client_order_id is None and tracker.find(None, update.exchange_order_id) is None:
+    if repair.client_order_id is None:
         assert update.exchange_order_id is not None, "checked before"
         assert update.details is not None, "checked before"
         tracker.adopt(
