@@ -1,0 +1,325 @@
+"""Books out of a venue's history: any life, begun anywhere, ends where the venue is; what lacks is said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.hyperliquid.backfilling import Backfill, backfill
+from adapters.hyperliquid.info_client import InfoClient
+from adapters.hyperliquid.venue_report import AccountHistory, VenueReporter
+from adapters.simulator.app import Simulator, SimulatorOptions
+from adapters.simulator.clock import ManualClock
+from adapters.simulator.counterparty import CannotTrade
+from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
+from domain.enums import OrderState
+from domain.events import (
+    AccountFillBooked,
+    AccountPositionAsserted,
+    LedgerEvent,
+    OrderFilled,
+)
+from domain.in_flight_order import InFlightOrder
+from domain.position import Position
+from tests.support.venue import ADDRESS, BTC, ETH, START_MS, limit
+
+D = Decimal
+PRICES = {"BTC": D(43000), "ETH": D(2000)}
+ASSETS = {"BTC": BTC, "ETH": ETH}
+
+
+def history_of(live: Callable[[Simulator], None], *, since_ms: int = 0, **options: Any) -> AccountHistory:
+    """What the venue tells after a life on it."""
+
+    async def scenario() -> AccountHistory:
+        chosen = SimulatorOptions(
+            accounts={ADDRESS: D(1_000_000)},
+            venue=VenueOptions(perps=TESTNET_PERPS, address_budget=None, automatic_funding=False, **options),
+        )
+        async with Simulator(chosen, clock=ManualClock(START_MS)) as sim:
+            live(sim)
+            async with InfoClient(sim.url, rng=Random(1)) as client:
+                return await VenueReporter(client, ADDRESS).history(since_ms)
+
+    return asyncio.run(scenario())
+
+
+def books(history: AccountHistory, begin_ms: int = START_MS - 1) -> Backfill:
+    return backfill(history, venue="hyperliquid", network="simulator", account=ADDRESS, begin_ms=begin_ms)
+
+
+def place(sim: Simulator, *entries: dict[str, Any]) -> list[int]:
+    action = {"type": "order", "orders": list(entries), "grouping": "na"}
+    answer = sim.chain.apply(
+        lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
+    )
+    statuses = answer["response"]["data"]["statuses"]
+    return [
+        (status.get("resting") or status["filled"])["oid"] for status in statuses if "error" not in status
+    ]
+
+
+def folded(events: Iterable[LedgerEvent]) -> dict[str, InFlightOrder]:
+    histories: dict[str, list[LedgerEvent]] = {}
+    for event in events:
+        if not event.originator_id.startswith("account:"):
+            histories.setdefault(event.originator_id, []).append(event)
+    return {key: InFlightOrder.fold(history) for key, history in histories.items()}
+
+
+def positions_of(events: Iterable[LedgerEvent]) -> dict[str, Position]:
+    """The books' positions, folded from the events alone."""
+    found: dict[str, Position] = {}
+    for event in events:
+        if isinstance(event, OrderFilled | AccountFillBooked):
+            fill = event.fill
+            position = found.setdefault(fill.trading_pair, Position(trading_pair=fill.trading_pair))
+            position.apply_fill(
+                fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl
+            )
+        elif isinstance(event, AccountPositionAsserted) and event.opening:
+            position = found.setdefault(event.trading_pair, Position(trading_pair=event.trading_pair))
+            position.assert_opening(event.amount, event.entry_price)
+    return found
+
+
+# -- any life, begun anywhere --------------------------------------------------------------------------------
+
+STEPS = 60
+
+
+class Life:
+    """Does what comes to its mind; whatever the venue refuses did not happen."""
+
+    def __init__(self, sim: Simulator, chance: Random) -> None:
+        self.sim = sim
+        self.chance = chance
+        self.resting: list[tuple[str, int]] = []
+
+    def step(self) -> None:
+        ways = (self.rest, self.fill, self.fill, self.cancel, self.take, self.take, self.deleverage)
+        way = self.chance.choice((*ways, self.funding, self.wait, self.wait, self.wait))
+        with contextlib.suppress(CannotTrade):
+            way(self.chance.choice(sorted(PRICES)))
+
+    def lots(self) -> str:
+        return f"0.{self.chance.randint(1, 9):02d}"
+
+    def rest(self, coin: str) -> None:
+        is_buy = self.chance.random() < 0.5
+        price = (PRICES[coin] * (D("0.9") if is_buy else D("1.1"))).quantize(D(1))
+        oids = place(self.sim, limit(ASSETS[coin], is_buy, str(price), self.lots()))
+        self.resting += [(coin, oid) for oid in oids]
+
+    def fill(self, _coin: str) -> None:
+        if self.resting:
+            _, oid = self.chance.choice(self.resting)
+            self.sim.fill_order(ADDRESS, oid, D(self.chance.choice(("0.3", "0.5", "1"))))
+
+    def cancel(self, _coin: str) -> None:
+        if self.resting:
+            coin, oid = self.resting.pop(self.chance.randrange(len(self.resting)))
+            action = {"type": "cancel", "cancels": [{"a": ASSETS[coin], "o": oid}]}
+            self.sim.chain.apply(
+                lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
+            )
+
+    def take(self, coin: str) -> None:
+        is_buy = self.chance.random() < 0.5
+        price = PRICES[coin]
+        self.sim.trade(coin, is_buy=not is_buy, size=D(self.lots()), price=price)
+        reduce_only = self.chance.random() < 0.3
+        entry = limit(ASSETS[coin], is_buy, str(price), self.lots(), tif="Ioc", reduce_only=reduce_only)
+        place(self.sim, entry)
+
+    def deleverage(self, coin: str) -> None:
+        with contextlib.suppress(ValueError):
+            self.sim.auto_deleverage(ADDRESS, coin, D("0.01"))
+
+    def funding(self, _coin: str) -> None:
+        # A market pays once in a block; the venue pays once an hour.
+        self.sim.advance(1)
+        self.sim.settle_funding({"BTC": D("0.0001"), "ETH": D("-0.0002")})
+
+    def wait(self, _coin: str) -> None:
+        self.sim.advance(self.chance.randint(1, 3))
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32))
+def test_any_life_begun_at_any_time_ends_where_the_venue_is(seed: int) -> None:
+    def live(sim: Simulator) -> None:
+        life = Life(sim, Random(seed))
+        for _ in range(STEPS):
+            life.step()
+
+    history = history_of(live)
+    fills = [update.fill for update in history.report.fills or ()]
+    assert fills
+    for begin_ms in range(START_MS - 1, history.report.taken_at_ms):
+        made = books(history, begin_ms)
+        assert_ends_where_the_venue_is(made, history)
+        booked = [event.fill for event in made.events if isinstance(event, OrderFilled | AccountFillBooked)]
+        since = {fill.fill_key for fill in fills if fill.exchange_time_ms > begin_ms}
+        assert {fill.fill_key for fill in booked} == since
+        assert len(booked) == len(since)
+    # From the very beginning: the venue's own figures, to its six decimals.
+    made = books(history)
+    profit = sum((position.realised_pnl for position in positions_of(made.events).values()), D(0))
+    told = sum((fill.closed_pnl or D(0) for fill in fills), D(0))
+    assert abs(profit - told) <= D("0.000001") * len(fills)
+    assert made.opening_cash is not None
+    assert abs(made.opening_cash) <= D("0.000001")
+
+
+def assert_ends_where_the_venue_is(made: Backfill, history: AccountHistory) -> None:
+    assert made.findings == []
+    held = {position.trading_pair: position.amount for position in history.report.positions or ()}
+    amounts = {pair: position.amount for pair, position in positions_of(made.events).items()}
+    assert {pair: amount for pair, amount in amounts.items() if amount} == held
+    listed = {
+        update.exchange_order_id: update.remaining_amount for update in history.report.open_orders or ()
+    }
+    orders = folded(made.events)
+    assert {
+        order.exchange_order_id: order.remaining_amount for order in orders.values() if not order.is_done
+    } == listed
+    assert [order.id for order in orders.values() if order.missing_fill_amount or order.overfilled] == []
+    times = [event.recorded_at_ns for event in made.events]
+    assert times == sorted(times)
+
+
+# -- what is missing, and what is odd ------------------------------------------------------------------------
+
+
+def bought_in_parts(sim: Simulator) -> None:
+    place(sim, limit(BTC, True, "43000", "0.04"))
+    for _ in range(4):
+        sim.advance(10)
+        sim.trade("BTC", is_buy=False, size=D("0.01"), price=D(43000))
+
+
+def without_fill(history: AccountHistory, index: int) -> AccountHistory:
+    fills = list(history.report.fills or ())
+    del fills[index]
+    return msgspec.structs.replace(history, report=msgspec.structs.replace(history.report, fills=fills))
+
+
+def test_a_fill_that_is_missing_in_the_middle_is_found_by_the_chain_of_positions() -> None:
+    made = books(without_fill(history_of(bought_in_parts), 1))
+    gap, order, end = made.findings
+    assert gap == (
+        f"BTC-USD: fills of 0.01 in all are missing between {START_MS + 10} and {START_MS + 30} (ms): "
+        "the venue does not tell them."
+    )
+    assert "calls it filled, and 0.01 of 0.04 is in no fill it tells" in order
+    assert end == "BTC-USD: the books end at 0.03, and the venue says 0.04."
+    # What is known to be untrue is not claimed.
+    assert [event for event in made.events if isinstance(event, AccountPositionAsserted)] == []
+
+
+def test_a_fill_that_is_missing_at_the_end_is_found_by_the_position() -> None:
+    made = books(without_fill(history_of(bought_in_parts), 3))
+    assert made.findings[-1] == "BTC-USD: the books end at 0.03, and the venue says 0.04."
+
+
+def test_fills_that_do_not_tell_what_they_started_from_are_counted_back_from_the_present() -> None:
+    history = history_of(bought_in_parts)
+    fills = [
+        msgspec.structs.replace(
+            update, fill=msgspec.structs.replace(update.fill, start_position=None, closed_pnl=None)
+        )
+        for update in history.report.fills or ()
+    ]
+    old = msgspec.structs.replace(history, report=msgspec.structs.replace(history.report, fills=fills))
+    made = books(old, START_MS + 15)
+    assert made.findings == []
+    assert positions_of(made.events)["BTC-USD"].amount == D("0.04")
+    assert [(p.opening, p.amount) for p in made.positions] == [(D("0.01"), D("0.04"))]
+
+
+def test_fills_of_one_millisecond_are_booked_in_the_order_of_their_positions() -> None:
+    def live(sim: Simulator) -> None:
+        place(sim, limit(BTC, True, "43000", "0.04"))
+        for _ in range(4):
+            sim.trade("BTC", is_buy=False, size=D("0.01"), price=D(43000))
+
+    history = history_of(live)
+    fills = [
+        msgspec.structs.replace(update, fill=msgspec.structs.replace(update.fill, fill_key=f"BTC:1:{key}"))
+        for key, update in zip("dbca", history.report.fills or (), strict=True)
+    ]
+    shuffled = msgspec.structs.replace(history.report, fills=[fills[place] for place in (2, 0, 3, 1)])
+    made = books(msgspec.structs.replace(history, report=shuffled))
+    assert [event.fill.start_position for event in made.events if isinstance(event, OrderFilled)] == [
+        D("0"),
+        D("0.01"),
+        D("0.02"),
+        D("0.03"),
+    ]
+
+
+def test_an_order_that_the_venue_has_forgotten_is_known_by_its_fills() -> None:
+    history = history_of(bought_in_parts)
+    forgotten = msgspec.structs.replace(history, orders=[], placed_ms={})
+    made = books(forgotten)
+    assert made.findings == []
+    (order,) = folded(made.events).values()
+    assert (order.amount, order.filled_amount, order.state) == (D("0.04"), D("0.04"), OrderState.FILLED)
+
+
+def test_an_order_that_is_neither_listed_nor_ended_is_a_finding_and_stays_open() -> None:
+    def live(sim: Simulator) -> None:
+        place(sim, limit(BTC, True, "43000", "0.04"))
+
+    history = history_of(live)
+    lost = msgspec.structs.replace(history, report=msgspec.structs.replace(history.report, open_orders=[]))
+    made = books(lost)
+    assert len(made.findings) == 1
+    assert "neither lists it as open nor says how it ended" in made.findings[0]
+    assert made.open_orders == 1
+
+
+def liquidated(sim: Simulator) -> None:
+    bought, _ = place(sim, limit(BTC, True, "43000", "0.04"), limit(BTC, True, "40000", "0.01"))
+    sim.advance(10)
+    sim.fill_order(ADDRESS, bought)
+    sim.advance(10)
+    sim.trade("BTC", is_buy=True, size=D(1), price=D(39000))
+    sim.liquidate(ADDRESS, "BTC")
+
+
+def test_a_liquidation_belongs_to_the_venues_own_order_and_the_orders_it_ended_are_cancelled() -> None:
+    made = books(history_of(liquidated))
+    assert made.findings == []
+    assert [event.fill.liquidation for event in made.events if isinstance(event, OrderFilled)] == [
+        False,
+        True,
+    ]
+    states = [order.state for order in folded(made.events).values()]
+    assert states == [OrderState.FILLED, OrderState.CANCELLED, OrderState.FILLED]
+    assert positions_of(made.events)["BTC-USD"].amount == 0
+
+
+def test_a_liquidation_whose_order_the_venue_does_not_tell_belongs_to_the_account() -> None:
+    history = history_of(liquidated)
+    liquidation = (history.orders or ())[-1].exchange_order_id
+    told = [update for update in history.orders or () if update.exchange_order_id != liquidation]
+    made = books(msgspec.structs.replace(history, orders=told))
+    assert made.findings == []
+    assert [event.fill.liquidation for event in made.events if isinstance(event, AccountFillBooked)] == [True]
+    assert len(folded(made.events)) == 2
+
+
+def test_cash_that_cannot_be_followed_has_no_opening() -> None:
+    made = books(history_of(bought_in_parts, abstraction="unifiedAccount"))
+    assert made.opening_cash is None
+    assert made.findings == []
