@@ -15,12 +15,12 @@ import msgspec
 
 from adapters.cli.asking import say_assumed_zones
 from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
-from adapters.cli.config import DEFAULT_CONFIG_FILE, VenueSettings
+from adapters.cli.config import DEFAULT_CONFIG_FILE, Config
 from adapters.cli.config_reading import load_config
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import point_in_time
 from adapters.cli.reconcile_page import page_of
-from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, kind_title
+from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, count_text, kind_title
 from adapters.cli.reconciling import DEFAULT_ACTOR, Question, Wish, chosen_account, reconcile
 from adapters.cli.text_table import printable, utc_time
 from adapters.hyperliquid.networks import Network, NetworkError, network_named
@@ -103,6 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         account=opened.account,
         network=_network(opened.network, meant.simulator_url),
         since_ms=None if options.since is None else options.since.time_ns // 1_000_000,
+        grace_ms=meant.grace_ms,
     )
     with _SignOfLife() as sign_of_life:
         result = asyncio.run(reconcile(question, wish, on_progress=sign_of_life))
@@ -141,6 +142,7 @@ class _Meant(NamedTuple):
     account: str | None
     network: str | None
     simulator_url: str
+    grace_ms: int
 
 
 def _wish(options: argparse.Namespace) -> Wish:
@@ -158,17 +160,19 @@ def _wish(options: argparse.Namespace) -> Wish:
 def _meant(options: argparse.Namespace) -> _Meant:
     """What the command line says, else the config. A config that merely lies in this directory is not that of
     a ledger which was named."""
-    settings = VenueSettings()
+    config = Config()
     if options.config is not None or Path(DEFAULT_CONFIG_FILE).exists():
-        settings = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ).venue
+        config = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ)
         is_its_config = options.config is not None or options.ledger is None
     else:
         is_its_config = False
+    settings = config.venue
     account = settings.vault_address or settings.account_address
     return _Meant(
         options.account or (account.lower() if is_its_config and account else None),
         options.network or (settings.network if is_its_config else None),
         options.simulator_url or settings.simulator_url,
+        round(config.reconciliation.grace_s * 1_000),
     )
 
 
@@ -256,7 +260,7 @@ def _finding_lines(finding: Finding) -> list[str]:
 
 
 def _verdict(result: Reconciled) -> str:
-    counts = ", ".join(f"{count:,} {what}" for what, count in result.compared.items()) or "nothing"
+    counts = ", ".join(count_text(count, what) for what, count in result.compared.items()) or "nothing"
     compared = f"{counts} compared, since {_time(result.since_ms)}"
     unanswered = " The venue did not answer everything: that part may differ." if result.incomplete else ""
     if not result.findings:
@@ -269,15 +273,12 @@ def _verdict(result: Reconciled) -> str:
         FindingStatus.NEW: "new",
     }
     how = ", ".join(f"{by_status[status]} {word}" for status, word in words.items() if by_status[status])
-    plural = "difference" if len(result.findings) == 1 else "differences"
-    verdict = f"{len(result.findings)} {plural} ({how}): {compared}.{unanswered}"
+    verdict = f"{count_text(len(result.findings), 'differences')} ({how}): {compared}.{unanswered}"
     if result.open_findings and not result.applied:
         verdict += "\nNothing was changed. --apply records what was found and repairs it."
     elif result.applied:
-        recorded = result.last_position - result.position
-        verdict += (
-            f"\n{recorded} events were recorded; the ledger stands at position {result.last_position:,}."
-        )
+        recorded = count_text(result.last_position - result.position, "events")
+        verdict += f"\nRecorded: {recorded}; the ledger stands at position {result.last_position:,}."
     return verdict
 
 

@@ -12,7 +12,7 @@ from html import escape
 
 import msgspec
 
-from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, kind_title
+from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, count_text, kind_title
 from adapters.cli.text_table import printable, utc_time
 
 __all__ = ["page_of"]
@@ -73,9 +73,9 @@ def _verdict(result: Reconciled) -> str:
             "The venue did not answer every question. What it did not answer was not compared and may differ."
         )
         if still_open:
-            text += f" In what it answered, {_counted(still_open, 'difference')} stand open."
+            text += f" In what it answered, {count_text(still_open, 'differences')} stand open."
     elif still_open:
-        kind, word = "open", f"{_counted(still_open, 'difference')} open"
+        kind, word = "open", f"{count_text(still_open, 'differences')} open"
         text = "The books and the venue do not agree. Each difference is listed below with both sides."
     elif result.findings:
         kind, word = "good", "Settled"
@@ -121,10 +121,7 @@ def _point(position: int, head: str) -> str:
 def _compared(result: Reconciled) -> str:
     if not result.compared:
         return "<section><h2>Compared</h2><p>Nothing could be compared.</p></section>"
-    cells = "".join(
-        f"<li><b>{count:,}</b> {_text(what if count != 1 else _singular(what))}</li>"
-        for what, count in result.compared.items()
-    )
+    cells = "".join(f"<li>{_text(count_text(count, what))}</li>" for what, count in result.compared.items())
     return f'<section><h2>Compared</h2><ul class="counts">{cells}</ul></section>'
 
 
@@ -217,14 +214,6 @@ def _evidence(finding: Finding) -> str:
     return f"<details><summary>Evidence: what the venue said</summary><pre>{lines}</pre></details>"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _singular(plural: str) -> str:
-    return plural.removesuffix("s")
-
-
 def _time(time_ms: int) -> str:
     return utc_time(time_ms * 1_000_000).replace("T", " ").replace("Z", " UTC")
 
@@ -285,7 +274,6 @@ dd small { display: inline-block; }
 .counts li {
   padding: .3rem .7rem; background: var(--sheet); border: 1px solid var(--line); border-radius: 6px;
 }
-.counts b { font-variant-numeric: tabular-nums; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child { text-align: left; padding-left: 0; }

@@ -27,7 +27,7 @@ from domain.discrepancies import (
 from domain.events import Fill
 from domain.money import decimal_text
 
-__all__ = ["Finding", "FindingStatus", "Reconciled", "Recorded", "kind_title", "repair_text"]
+__all__ = ["Finding", "FindingStatus", "Reconciled", "Recorded", "count_text", "kind_title", "repair_text"]
 
 
 class FindingStatus(StrEnum):
@@ -123,6 +123,11 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _STANDING = (FindingStatus.NEW, FindingStatus.KNOWN)
+
+
+def count_text(count: int, plural: str) -> str:
+    """How many of what."""
+    return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"
 
 
 def kind_title(kind: DiscrepancyKind) -> str:

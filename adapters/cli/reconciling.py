@@ -18,6 +18,7 @@ from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, Recorded
 from adapters.hyperliquid.connector import VENUE
 from adapters.hyperliquid.info_client import InfoClient
 from adapters.hyperliquid.networks import Network
+from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.hyperliquid.venue_report import (
     NotThisAccount,
     OrderToAsk,
@@ -52,13 +53,15 @@ _CAUSATION = "reconcile"
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be compared. `since_ms` (venue time) None: from when the books begin."""
+    """What is to be compared. `since_ms` (venue time) None: from when the books begin. What is younger than
+    `grace_ms` may be on its way still and is not judged."""
 
     ledger: Path
     views: Path
     account: str
     network: Network
     since_ms: int | None = None
+    grace_ms: int = 5_000
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,11 +194,12 @@ async def _ask(
         raise CommandError(f"{error} Nothing was compared.", ExitCode.UNREACHABLE) from None
     except NotThisAccount as error:
         raise CommandError(str(error), ExitCode.CONFIG) from None
-    return _until_positions(report)
+    return _completed(report, question.account)
 
 
-def _until_positions(report: VenueReport) -> VenueReport:
-    """The lists reach to the time of the positions at least: they were asked for after them."""
+def _completed(report: VenueReport, account: str) -> VenueReport:
+    """The report with what follows from it: the lists reach to the time of the positions at least, since they
+    were asked for after them; and what each transfer did to the cash."""
 
     def reaching(window: Window | None) -> Window | None:
         if window is None:
@@ -207,6 +211,11 @@ def _until_positions(report: VenueReport) -> VenueReport:
         fills_window=reaching(report.fills_window),
         fundings_window=reaching(report.fundings_window),
         transfers_window=reaching(report.transfers_window),
+        transfers=report.transfers
+        and [
+            msgspec.structs.replace(moved, cash_effect=collateral_effect(account, moved.detail))
+            for moved in report.transfers
+        ],
     )
 
 
@@ -234,7 +243,7 @@ class _Comparison:
         self._open = books.open_discrepancies()
 
     def result(self) -> Reconciled:
-        found = find_discrepancies(self._books, self._report)
+        found = find_discrepancies(self._books, self._report, grace_ms=self._question.grace_ms)
         self._refuse_unknown_waivers(found)
         findings = self._record(found) if self._wish.writes else [self._shown(each) for each in found]
         position, last_position = self._reader.position, self._ledger.max_position
