@@ -34,6 +34,11 @@ __all__ = ["Proof", "prove"]
 
 _KEYS_PER_LOOK = 500
 
+_WORTH_SHARING = 50_000
+"""Events from which on it is worth to start processes."""
+
+_STRETCHES_PER_PROCESS = 4
+
 _INDEX = "sqlite_autoindex_stored_events_1"
 """The index of versions: the one that SQLite makes for the constraint that they are unique."""
 
@@ -61,11 +66,11 @@ def prove(
     progress: Callable[[int, int], None],
     *,
     processes: int | None = None,
-    stretch: int = STRETCH,
+    stretch: int | None = None,
 ) -> Proof | None:
     """That a ledger and its views are intact, the views standing where the ledger does; None if it takes a
     closer look. `processes` is how many share the work, by default as many as there are processors, and
-    `stretch` how many positions one of them takes at a time."""
+    `stretch` how many positions one of them takes at a time, by default as is best."""
     try:
         with LedgerFile.open_for_reading(chosen.ledger, check_tail=False) as file:
             return _prove(file, chosen, progress, processes or len(os.sched_getaffinity(0)), stretch)
@@ -79,7 +84,7 @@ def _prove(
     chosen: ChosenLedger,
     progress: Callable[[int, int], None],
     processes: int,
-    stretch: int,
+    stretch: int | None,
 ) -> Proof:
     views = connect_for_reading(chosen.views)
     try:
@@ -89,7 +94,8 @@ def _prove(
     with file.separate_reading(str) as connection:
         if extent(connection) != (position, position):
             raise Unproven("the views are behind, or the ledger is not whole")
-    parts, weight = _looked_at(chosen, stretches(position, stretch), processes, progress)
+    length = stretch or _fair_length(position, processes)
+    parts, weight = _looked_at(chosen, stretches(position, length), processes, progress)
     head = GENESIS
     for part in parts:
         if part.before != head:
@@ -115,6 +121,15 @@ def _prove(
         head=head.hex(),
     )
     return Proof(chain, report)
+
+
+def _fair_length(position: int, processes: int) -> int:
+    """The positions per stretch that keep all processes at work to the end; one stretch where it is too short
+    for a second process to be of use."""
+    if position < _WORTH_SHARING:
+        return STRETCH
+    portions = -(-position // (_STRETCHES_PER_PROCESS * processes * PORTION))
+    return min(portions * PORTION, STRETCH)
 
 
 def _looked_at(
