@@ -153,24 +153,25 @@ class MessagePackMapper(Mapper[str]):
         The same as `to_event` for each, and sooner for most: events of types that never changed, neither
         compressed nor encrypted.
         """
-        decoders = self._quick_decoders
+        decoder_of = self._quick_decoders.get
         events: list[tuple[int, LedgerEvent]] = []
+        append = events.append
         for position, originator_id, originator_version, topic, state in rows:
-            if topic in decoders and _CLASS_VERSION_KEY not in state[:_BEGINNING]:
+            decode = decoder_of(topic)
+            if decode is not None and state.find(_CLASS_VERSION_KEY, 0, _BEGINNING) < 0:
                 try:
-                    event = decoders[topic](state)
+                    event = decode(state)
+                except Exception:
+                    pass  # the long way says what is wrong with it
+                else:
                     if (
                         event.originator_id == originator_id
                         and event.originator_version == originator_version
                     ):
-                        events.append((position, event))
+                        append((position, event))
                         continue
-                except Exception:
-                    pass  # the long way says what is wrong with it
             try:
-                events.append(
-                    (position, self.to_event(originator_id, originator_version, topic, state, position))
-                )
+                append((position, self.to_event(originator_id, originator_version, topic, state, position)))
             except EventNotReadableError as unreadable:
                 if on_unreadable is None:
                     raise
