@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import os
 import sys
+import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -22,7 +24,7 @@ from adapters.cli.moments import point_in_time
 from adapters.cli.reconcile_page import page_of
 from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, count_text, kind_title
 from adapters.cli.reconciling import DEFAULT_ACTOR, Question, Wish, chosen_account, reconcile
-from adapters.cli.text_table import printable, utc_time
+from adapters.cli.text_table import output_width, printable, utc_time
 from adapters.hyperliquid.networks import Network, NetworkError, network_named
 
 __all__ = ["exit_code_of", "register"]
@@ -219,67 +221,76 @@ class _SignOfLife:
 
 
 def _text(result: Reconciled) -> str:
-    lines = [
+    blocks = [
         f"{result.ledger} at position {result.position:,}; {result.venue} {result.account} on "
-        f"{result.network}, asked {_time(result.asked_at_ms)}",
-        "",
+        f"{result.network}, asked {_time(result.asked_at_ms)}"
     ]
     for kind, findings in result.by_kind.items():
-        lines.append(f"{kind_title(kind)} ({len(findings)})")
-        for finding in findings:
-            lines += _finding_lines(finding)
-        lines.append("")
+        lines = [f"{kind_title(kind)} ({len(findings)})"]
+        lines += (line for finding in findings for line in _finding_lines(finding))
+        blocks.append("\n".join(lines))
     if result.not_compared:
-        lines += ["Not compared:", *(f"  - {what}" for what in result.not_compared), ""]
-    lines.append(_verdict(result))
-    return "\n".join(map(printable, lines)) + "\n"
+        blocks.append(
+            "\n".join(["Not compared:", *(_filled(what, "  - ", 4) for what in result.not_compared)])
+        )
+    blocks.append("\n".join(_filled(line) for line in _verdict(result)))
+    return "\n\n".join(blocks) + "\n"
 
 
-def _finding_lines(finding: Finding) -> list[str]:
+def _finding_lines(finding: Finding) -> Iterator[str]:
     pair = "" if finding.trading_pair in ("", finding.subject) else f"  {finding.trading_pair}"
-    lines = [
-        f"  {finding.discrepancy_id}  {finding.subject}{pair}",
-        f"      ours:   {finding.ours or '-'}",
-        f"      theirs: {finding.theirs or '-'}",
-        f"      {finding.explanation}",
-    ]
+    yield _filled(f"{finding.discrepancy_id}  {finding.subject}{pair}", "  ", 22)
+    yield _filled(finding.ours or "-", "      ours    ", 14)
+    yield _filled(finding.theirs or "-", "      theirs  ", 14)
+    yield _filled(finding.explanation, "      ", 6)
     match finding.status:
         case FindingStatus.REPAIRED:
-            lines.append(f"      repaired by {finding.actor}: {finding.note}")
+            yield _filled(f"repaired by {finding.actor}: {finding.note}", "      ", 6)
         case FindingStatus.WAIVED:
-            lines.append(f"      waived by {finding.actor}: {finding.note}")
+            yield _filled(f"waived by {finding.actor}: {finding.note}", "      ", 6)
         case FindingStatus.KNOWN:
-            lines.append("      in the ledger, and not repaired")
+            yield "      in the ledger, and not repaired"
         case FindingStatus.NEW:
-            lines.append(f"      repair: {finding.repair or 'none that could be recorded'}")
-    lines += (
-        f"        position {event.position}: {event.topic} of {event.aggregate} version {event.version}"
-        for event in finding.recorded
-    )
-    return lines
+            yield _filled(f"repair: {finding.repair or 'none that could be recorded'}", "      ", 6)
+    for event in finding.recorded:
+        yield _filled(f"position {event.position}: {event.topic} of {event.of}", "        ", 10)
 
 
-def _verdict(result: Reconciled) -> str:
+def _verdict(result: Reconciled) -> Iterator[str]:
     counts = ", ".join(count_text(count, what) for what, count in result.compared.items()) or "nothing"
     compared = f"{counts} compared, since {_time(result.since_ms)}"
-    unanswered = " The venue did not answer everything: that part may differ." if result.incomplete else ""
-    if not result.findings:
-        return f"Nothing differs: {compared}.{unanswered}"
-    by_status = result.by_status
-    words = {
-        FindingStatus.REPAIRED: "repaired",
-        FindingStatus.WAIVED: "waived",
-        FindingStatus.KNOWN: "known and open",
-        FindingStatus.NEW: "new",
-    }
-    how = ", ".join(f"{by_status[status]} {word}" for status, word in words.items() if by_status[status])
-    verdict = f"{count_text(len(result.findings), 'differences')} ({how}): {compared}.{unanswered}"
+    if result.findings:
+        words = {
+            FindingStatus.REPAIRED: "repaired",
+            FindingStatus.WAIVED: "waived",
+            FindingStatus.KNOWN: "known and open",
+            FindingStatus.NEW: "new",
+        }
+        numbers = result.by_status
+        how = ", ".join(f"{numbers[status]} {word}" for status, word in words.items() if numbers[status])
+        yield f"{count_text(len(result.findings), 'differences')} ({how}): {compared}."
+    else:
+        yield f"Nothing differs: {compared}."
+    if result.incomplete:
+        yield "The venue did not answer everything: that part may differ."
     if result.open_findings and not result.applied:
-        verdict += "\nNothing was changed. --apply records what was found and repairs it."
-    elif result.applied:
-        recorded = count_text(result.last_position - result.position, "events")
-        verdict += f"\nRecorded: {recorded}; the ledger stands at position {result.last_position:,}."
-    return verdict
+        yield "Nothing was changed. --apply records what was found and repairs it."
+    elif recorded := result.last_position - result.position:
+        events = count_text(recorded, "events")
+        yield f"Recorded: {events}; the ledger stands at position {result.last_position:,}."
+
+
+def _filled(text: str, indent: str = "", hanging: int = 0) -> str:
+    """A text in lines of the output's width, the first after `indent`, the others after so many spaces."""
+    lines = textwrap.wrap(
+        printable(text),
+        output_width(),
+        initial_indent=indent,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines) or indent.rstrip()
 
 
 def _time(time_ms: int) -> str:

@@ -195,7 +195,7 @@ def _outcome(finding: Finding) -> str:
             )
     if finding.recorded:
         events = "<br>".join(
-            f"position {event.position:,}: {_text(event.topic)} <small>of {_text(event.aggregate)}, version "
+            f"position {event.position:,}: {_text(event.topic)} <small>of {_text(event.of)}, version "
             f"{event.version:,}</small>"
             for event in finding.recorded
         )
@@ -330,6 +330,7 @@ footer { padding-top: 1.5rem; padding-bottom: 2.5rem; color: var(--soft); font-s
   header { padding-top: 0; }
   h2, h3 { break-after: avoid; }
   tr, .verdict { break-inside: avoid; }
+  tfoot { display: table-row-group; }
   details::details-content { content-visibility: visible; display: block; }
   a { text-decoration: none; }
 }

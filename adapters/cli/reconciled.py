@@ -51,6 +51,11 @@ class Recorded(msgspec.Struct, frozen=True):
     aggregate: str
     version: int
 
+    @property
+    def of(self) -> str:
+        """Whose event it is: the account's, or an order's."""
+        return "the account" if self.topic.startswith("account.") else self.aggregate
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One difference. `repair` says what would mend it, or did; empty where nothing that is recorded would.

@@ -30,7 +30,7 @@ from adapters.storage.errors import LedgerInUseError
 from adapters.storage.ledger import OrderLedger
 from domain.account import Account
 from domain.client_order_tracker import ClientOrderTracker
-from domain.discrepancies import Books, Discrepancy, VenueReport, Window
+from domain.discrepancies import Books, Discrepancy, DiscrepancyKind, VenueReport, Window
 from domain.enums import Source
 from domain.events import (
     AccountDiscrepancyFound,
@@ -333,11 +333,31 @@ class _Comparison:
             events = [change.event for change in tracker.take_changes()]
             if events:
                 pending.append((each, events, self._ledger.submit(events)))
+        if self._wish.repair:
+            for gone in self._no_longer_found(found):
+                account.discrepancy_repaired(
+                    gone.discrepancy_id, reason="It no longer differs.", actor=self._wish.actor
+                )
+                events = [change.event for change in tracker.take_changes()]
+                pending.append((gone, events, self._ledger.submit(events)))
         recorded = {
             each.discrepancy_id: _finding_of_events(each, events, future.result().positions)
             for each, events, future in pending
         }
-        return [recorded.get(each.discrepancy_id) or self._shown(each) for each in found]
+        still = [
+            recorded.pop(each.discrepancy_id) if each.discrepancy_id in recorded else self._shown(each)
+            for each in found
+        ]
+        return [*still, *recorded.values()]
+
+    def _no_longer_found(self, found: Sequence[Discrepancy]) -> Iterator[Discrepancy]:
+        """What stands open in the ledger and does not differ any more. Only a comparison of everything can
+        tell that."""
+        is_whole = not self._report.failures and self._begun.since_ms == self._books.books_begin_ms
+        still = {each.discrepancy_id for each in found}
+        for discrepancy_id, standing in self._open.items():
+            if is_whole and standing.waived is None and discrepancy_id not in still:
+                yield _discrepancy_of(standing.found)
 
     def _is_waived(self, found: Discrepancy) -> bool:
         known = self._open.get(found.discrepancy_id)
@@ -367,6 +387,19 @@ def _finding(
         note=note,
         actor=actor,
         recorded=recorded,
+    )
+
+
+def _discrepancy_of(event: AccountDiscrepancyFound) -> Discrepancy:
+    return Discrepancy(
+        discrepancy_id=event.discrepancy_id,
+        kind=DiscrepancyKind(event.kind),
+        subject=event.subject,
+        trading_pair=event.trading_pair,
+        ours=event.ours,
+        theirs=event.theirs,
+        explanation=event.explanation,
+        evidence=event.evidence,
     )
 
 

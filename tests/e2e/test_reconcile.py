@@ -499,7 +499,7 @@ def test_a_difference_is_found_explained_repaired_and_then_gone(
         assert dry.json["not_compared"] == []
         told = desk.reconcile()
         assert told.code == 1
-        assert explanation in told.out
+        assert explanation in " ".join(told.out.split())
         assert "Nothing was changed." in told.out
         assert desk.position == before
 
@@ -558,6 +558,23 @@ def test_a_waived_difference_stays_and_is_no_difference_any_more(desk: Desk) -> 
         assert again.code == 0
         assert "waived by ann: a test fill" in again.out
     assert desk.position == position, "what is waived is not repaired"
+
+
+def test_what_does_not_differ_any_more_is_closed_once(desk: Desk) -> None:
+    desk.an_order()
+    found = {"kind": Kind.POSITION_DRIFT, "subject": PAIR, "trading_pair": PAIR, "ours": "1", "theirs": "2"}
+
+    def find(_: ClientOrderTracker, account: Account) -> None:
+        account.discrepancy_found("D-0000000000000001", **found, explanation="It differs.", evidence="")
+
+    desk.forge(find)
+    dry = desk.reconcile("--json")
+    assert (dry.code, dry.json["findings"]) == (0, [])
+    (closed,) = desk.reconcile("--apply", "--json").json["findings"]
+    assert (closed["status"], closed["note"]) == ("repaired", "It no longer differs.")
+    position = desk.position
+    assert desk.reconcile("--apply", "--json").json["findings"] == []
+    assert desk.position == position
 
 
 def test_several_differences_are_repaired_together_and_shown_on_one_page(desk: Desk, tmp_path: Path) -> None:
