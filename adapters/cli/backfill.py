@@ -28,6 +28,7 @@ from adapters.hyperliquid.addresses import AddressError, lowercase_address
 from adapters.hyperliquid.backfilling import Backfill, BackfilledPosition, backfill
 from adapters.hyperliquid.connector import VENUE
 from adapters.hyperliquid.info_client import InfoClient, InfoClientOptions
+from adapters.hyperliquid.info_requests import FILLS_KEPT
 from adapters.hyperliquid.networks import Network, NetworkError, network_named
 from adapters.hyperliquid.venue_report import (
     AccountHistory,
@@ -195,7 +196,8 @@ def _read(
     async def read() -> AccountHistory:
         options = InfoClientOptions(attempts_max=ATTEMPTS_MAX)
         async with InfoClient(network.http_url, options=options) as client:
-            return await VenueReporter(client, account, on_progress=progress).history(since_ms)
+            reporter = VenueReporter(client, account, on_progress=progress, details_max=FILLS_KEPT)
+            return await reporter.history(since_ms)
 
     try:
         history = asyncio.run(read())
@@ -236,14 +238,13 @@ def _begin_ms(options: argparse.Namespace, history: AccountHistory) -> int:
             f"The latest of the {what} cannot be read: {'; '.join(report.failures)}. Nothing was written.",
             ExitCode.CHECK_FAILED,
         )
-    if complete[what] > since_ms:
-        if not options.from_earliest:
-            raise CommandError(
-                f"The venue tells all {what} only from {_shown(complete[what])} on. Give that time or a "
-                "later one as --since, or take what there is with --from-earliest. Nothing was written.",
-                ExitCode.CHECK_FAILED,
-            )
-        since_ms = complete[what]
+    if complete[what] > since_ms and not options.from_earliest:
+        raise CommandError(
+            f"The venue tells all {what} only from {_shown(complete[what])} on. Give that time or a "
+            "later one as --since, or take what there is with --from-earliest. Nothing was written.",
+            ExitCode.CHECK_FAILED,
+        )
+    since_ms = max(since_ms, complete[what])
     if not since_ms:
         since_ms = _earliest_ms(history)
     return max(1, since_ms - 1)
@@ -312,7 +313,13 @@ def _result(
 
 
 def _notes(history: AccountHistory, begin_ms: int) -> list[str]:
+    report = history.report
     notes = []
+    windows = (report.fills_window, report.fundings_window, report.transfers_window)
+    if any(window is not None and window.complete_from_ms > window.asked_from_ms for window in windows):
+        notes.append(
+            f"The venue does not tell all that was before {_shown(begin_ms + 1)}: the books begin there."
+        )
     orders = history.orders or ()
     if len(orders) >= _HISTORY_ROWS:
         oldest_ms = min((update.exchange_time_ms or 0 for update in orders), default=0)
@@ -321,7 +328,7 @@ def _notes(history: AccountHistory, begin_ms: int) -> list[str]:
                 f"The venue tells the latest {_HISTORY_ROWS:,} statuses of orders: orders that ended without "
                 f"a fill before {_shown(oldest_ms)} are not in the ledger."
             )
-    if history.report.cash is None:
+    if report.cash is None:
         notes.append("The collateral is not in wallets of its own, so its balance is not followed.")
     return notes
 

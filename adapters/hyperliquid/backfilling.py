@@ -242,8 +242,10 @@ class _Backfilling:
         report = self._history.report
         listed = {update.exchange_order_id or "": update for update in report.open_orders or ()}
         statuses: dict[str, list[OrderUpdate]] = {}
-        for update in (*(self._history.orders or ()), *report.details.values()):
+        for update in self._history.orders or ():
             statuses.setdefault(update.exchange_order_id or "", []).append(update)
+        for oid, update in report.details.items():
+            statuses.setdefault(oid, [update])
         for oid in dict.fromkeys((*statuses, *listed, *self._executed)):
             order = self._order(oid, statuses.get(oid, ()), listed.get(oid))
             if order is not None:

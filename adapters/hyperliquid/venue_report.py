@@ -116,7 +116,9 @@ class VenueReporter:
         """
         money_from_ms = fills_from_ms if money_from_ms is None else money_from_ms
         asking, markets = await self._begin()
-        return await self._report(asking, markets, fills_from_ms, money_from_ms, ask_about, known_orders)
+        return await self._report(
+            asking, markets, fills_from_ms, money_from_ms, ask_about=ask_about, known_orders=known_orders
+        )
 
     async def history(self, since_ms: int) -> AccountHistory:
         """Everything the venue tells of the account since `since_ms`, taken while nothing happened to it.
@@ -126,8 +128,7 @@ class VenueReporter:
         for _ in range(_QUIET_TRIES):
             asking, markets = await self._begin()
             former = await asking.historical_orders()
-            known = [update.exchange_order_id or "" for update in former or ()]
-            report = await self._report(asking, markets, since_ms, since_ms, (), known)
+            report = await self._report(asking, markets, since_ms, since_ms, former=former or ())
             if _went_on(report):
                 continue
             orders = None
@@ -195,8 +196,10 @@ class VenueReporter:
         markets: MarketsRead,
         fills_from_ms: int,
         money_from_ms: int,
-        ask_about: Sequence[OrderToAsk],
-        known_orders: Collection[str],
+        *,
+        ask_about: Sequence[OrderToAsk] = (),
+        known_orders: Collection[str] = (),
+        former: Sequence[OrderUpdate] | None = None,
     ) -> VenueReport:
         states = await asking.states()
         cash = await asking.cash(states)
@@ -215,7 +218,7 @@ class VenueReporter:
                 if (update := orders.find(order)) is not None
             }
         known = frozenset(known_orders).union(*(order.names() for order in ask_about))
-        details = await self._details(asking, fills, orders, known)
+        details = await self._details(asking, fills, orders, known, former)
         until_ms = asking.taken_at_ms
         account = None if states is None else _at_one_time(states, fills, markets.perps, until_ms)
         if account is None or account.was_moving:
@@ -276,8 +279,10 @@ class VenueReporter:
         fills: History[TradeUpdate] | None,
         orders: _Listed,
         known: Collection[str],
+        former: Sequence[OrderUpdate] | None,
     ) -> dict[str, OrderUpdate]:
-        """Terms and status of the orders that the fills name and nobody here knows."""
+        """Terms and status of the orders that the fills name and nobody here knows. `former`: the latest
+        statuses, newest first, where they were asked for before."""
         unknown = dict.fromkeys(
             update.fill.exchange_order_id
             for update in (() if fills is None else fills.rows)
@@ -286,11 +291,12 @@ class VenueReporter:
             and update.venue_order_key not in known
             and update.fill.exchange_order_id not in orders.by_name
         )
+        if former is None and len(unknown) >= _HISTORY_FROM_ORDERS:
+            former = await asking.historical_orders()
         found: dict[str, OrderUpdate] = {}
-        if len(unknown) >= _HISTORY_FROM_ORDERS:
-            for update in await asking.historical_orders() or ():  # newest first
-                if update.exchange_order_id in unknown:
-                    found.setdefault(update.exchange_order_id or "", update)
+        for update in former or ():
+            if update.exchange_order_id in unknown:
+                found.setdefault(update.exchange_order_id or "", update)
         rest = [OrderToAsk(client_order_id=oid, exchange_order_id=oid) for oid in unknown if oid not in found]
         if len(rest) > self._details_max:
             asking.failures.append(
