@@ -132,8 +132,8 @@ def _register_show(commands: Any) -> None:
         "show",
         _show,
         "inputs, decoded, with the events they led to",
-        "One JSON line for each input: what came in, decoded, and of an answer what it answers; the events it "
-        "led to; a digest of its effects.",
+        "One JSON line for each input: what came in, decoded, and of an answer what it answers; the events "
+        "it led to; a digest of its effects.",
     )
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
     parser.add_argument(
