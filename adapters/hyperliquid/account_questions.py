@@ -60,10 +60,14 @@ class OrderToAsk(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, order: InFlightOrder) -> Self:
+        """One that may have been amended is asked for by its client id: which exchange id it has is not
+        known."""
+        key = None if order.is_external else order.venue_order_key
+        is_leg_known = key is None or not order.is_amending
         return cls(
             client_order_id=order.id,
-            venue_order_key=None if order.is_external else order.venue_order_key,
-            exchange_order_id=order.exchange_order_id,
+            venue_order_key=key,
+            exchange_order_id=order.exchange_order_id if is_leg_known else None,
             expires_at_ms=order.expires_at_ms,
         )
 
