@@ -323,3 +323,22 @@ def test_cash_that_cannot_be_followed_has_no_opening() -> None:
     made = books(history_of(bought_in_parts, abstraction="unifiedAccount"))
     assert made.opening_cash is None
     assert made.findings == []
+
+
+def test_a_spot_market_counts_from_zero_because_the_venue_tells_no_position_of_it() -> None:
+    def live(sim: Simulator) -> None:
+        to_spot = {"type": "usdClassTransfer", "amount": "5000", "toPerp": False, "nonce": START_MS}
+        sim.chain.apply(lambda exchange, now: exchange.execute(ADDRESS, to_spot, signer=ADDRESS, now_ms=now))
+        for _ in range(2):
+            sim.advance(5)
+            sim.trade("@107", is_buy=False, size=D(2), price=D(25))
+            place(sim, limit(10_107, True, "25", "2", tif="Ioc"))
+
+    history = history_of(live)
+    made = books(history, START_MS + 5)
+    assert made.findings == []
+    (position,) = made.positions
+    assert (position.trading_pair, position.opening, position.amount) == ("HYPE-USDC", 0, D(2))
+    assert position.venue is None
+    # Tokens that were bought with spot money are not in the perps' cash; the transfer is.
+    assert (made.opening_cash, books(history).opening_cash) == (D(995_000), D(0))
