@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.clock import ManualClock
 from adapters.simulator.counterparty import CannotTrade
 from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
-from domain.enums import OrderState
+from domain.enums import OrderState, OrderType
 from domain.events import (
     AccountFillBooked,
     AccountPositionAsserted,
@@ -105,8 +106,8 @@ class Life:
         self.resting: list[tuple[str, int]] = []
 
     def step(self) -> None:
-        ways = (self.rest, self.fill, self.fill, self.cancel, self.take, self.take, self.deleverage)
-        way = self.chance.choice((*ways, self.funding, self.wait, self.wait, self.wait))
+        ways = (self.rest, self.fill, self.fill, self.cancel, self.amend, self.take, self.take)
+        way = self.chance.choice((*ways, self.deleverage, self.funding, self.wait, self.wait, self.wait))
         with contextlib.suppress(CannotTrade):
             way(self.chance.choice(sorted(PRICES)))
 
@@ -131,6 +132,21 @@ class Life:
             self.sim.chain.apply(
                 lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
             )
+
+    def amend(self, _coin: str) -> None:
+        """A new leg under a new exchange id; the old one is cancelled."""
+        listed = self.sim.chain.read({"type": "openOrders", "user": ADDRESS})
+        if listed:
+            row = self.chance.choice(listed)
+            entry = limit(
+                ASSETS[row["coin"]], row["side"] == "B", row["limitPx"].removesuffix(".0"), self.lots()
+            )
+            action = {"type": "modify", "oid": row["oid"], "order": entry}
+            self.sim.chain.apply(
+                lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
+            )
+            listed = self.sim.chain.read({"type": "openOrders", "user": ADDRESS})
+            self.resting = [(row["coin"], row["oid"]) for row in listed]
 
     def take(self, coin: str) -> None:
         is_buy = self.chance.random() < 0.5
@@ -325,6 +341,32 @@ def test_cash_that_cannot_be_followed_has_no_opening() -> None:
     assert made.findings == []
 
 
+@pytest.mark.parametrize("cut_ms", [-1, 0, 5])
+def test_a_stop_that_was_triggered_and_its_sibling_that_was_not_end_as_the_venue_says(cut_ms: int) -> None:
+    def live(sim: Simulator) -> None:
+        (bought,) = place(sim, limit(BTC, True, "43000", "0.05"))
+        sim.fill_order(ADDRESS, bought)
+        sim.advance(5)
+        stop = limit(BTC, False, "40000", "0.05", reduce_only=True)
+        stop["t"] = {"trigger": {"isMarket": True, "triggerPx": "41000", "tpsl": "sl"}}
+        target = limit(BTC, False, "50000", "0.05", reduce_only=True)
+        target["t"] = {"trigger": {"isMarket": False, "triggerPx": "50000", "tpsl": "tp"}}
+        action = {"type": "order", "orders": [stop, target], "grouping": "positionTpsl"}
+        sim.chain.apply(lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now))
+        sim.advance(5)
+        sim.trade("BTC", is_buy=True, size=D("0.03"), price=D(40900))
+        sim.set_mark_price("BTC", D(40950))
+
+    made = books(history_of(live), START_MS + cut_ms)
+    assert made.findings == []
+    *_, stop, target = folded(made.events).values()
+    assert (stop.created.order_type, stop.triggered) == (OrderType.STOP_MARKET, True)
+    assert (stop.state, stop.filled_amount) == (OrderState.CANCELLED, D("0.03"))
+    assert (target.created.order_type, target.triggered) == (OrderType.TAKE_PROFIT_LIMIT, False)
+    assert (target.state, target.reason_code) == (OrderState.CANCELLED, "sibling_filled")
+    assert positions_of(made.events)["BTC-USD"].amount == D("0.02")
+
+
 def test_a_spot_market_counts_from_zero_because_the_venue_tells_no_position_of_it() -> None:
     def live(sim: Simulator) -> None:
         to_spot = {"type": "usdClassTransfer", "amount": "5000", "toPerp": False, "nonce": START_MS}
@@ -338,7 +380,7 @@ def test_a_spot_market_counts_from_zero_because_the_venue_tells_no_position_of_i
     made = books(history, START_MS + 5)
     assert made.findings == []
     (position,) = made.positions
-    assert (position.trading_pair, position.opening, position.amount) == ("HYPE-USDC", 0, D(2))
+    assert (position.trading_pair, position.opening, position.amount) == ("HYPE-USDC", D(0), D(2))
     assert position.venue is None
     # Tokens that were bought with spot money are not in the perps' cash; the transfer is.
     assert (made.opening_cash, books(history).opening_cash) == (D(995_000), D(0))
