@@ -14,16 +14,21 @@ _ROOT = Path(__file__).parents[2]
 
 _SHELL = {
     "__init__",
+    "account_questions",
     "auth",
     "backoff",
     "gateway",
+    "history_pages",
     "http_client",
+    "info_client",
     "lanes",
+    "markets_read",
     "marketstream",
     "networks",
     "replaying",
     "rewriting",
     "streams",
+    "venue_report",
     "zmq_market_feed",
 }
 """What of the Hyperliquid adapter surrounds its core. A new module counts as core until it is listed here."""
