@@ -94,7 +94,7 @@ async def reconcile(
     Raises `CommandError` with the fitting exit code, and the errors of storage and projections.
     """
     with _opened(question.ledger, writer=wish.writes) as ledger:
-        with _books(question, ledger) as books:
+        with _books(question, ledger, writes=wish.writes) as books:
             begun = _begin(question, books)
         clock_ns = time.time_ns()
         if client is None:
@@ -103,7 +103,7 @@ async def reconcile(
         else:
             report = await _ask(question, begun, client, on_progress)
         # Read again: the venue took its time, and the process that keeps the ledger went on meanwhile.
-        with _books(question, ledger) as books:
+        with _books(question, ledger, writes=wish.writes) as books:
             return _Comparison(question, wish, ledger, books, report, begun, clock_ns).result()
 
 
@@ -165,11 +165,18 @@ def _opened(path: Path, *, writer: bool) -> Iterator[OrderLedger]:
 
 
 @contextmanager
-def _books(question: Question, ledger: OrderLedger) -> Iterator[AccountBooks]:
+def _books(question: Question, ledger: OrderLedger, *, writes: bool) -> Iterator[AccountBooks]:
     with (
         current_books(question.ledger, question.views) as (views, _),
         AccountBooks(ledger, views.path, venue=VENUE, account=question.account) as books,
     ):
+        if writes and (parked := views.parked()):
+            raise CommandError(
+                f"{len(parked)} events of {question.ledger} cannot be folded, so nothing is repaired on top "
+                f"of them. The first is at position {parked[0].position}: {parked[0].reason}. `orderledger "
+                "verify` says what is wrong with the ledger.",
+                ExitCode.LEDGER_DAMAGED,
+            )
         yield books
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from adapters.cli import reconcile as reconcile_command
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.main import main
 from adapters.cli.reconciling import Question, Wish, reconcile
@@ -671,6 +672,16 @@ def test_a_venue_that_is_not_there_is_unreachable(desk: Desk) -> None:
     assert refused.value.exit_code is ExitCode.UNREACHABLE
 
 
+def test_who_waits_sees_what_the_venue_is_asked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.an_order(filled="0.5")
+    monkeypatch.setattr(reconcile_command, "_PLAIN_EVERY_S", 0.0)
+    answer = desk.reconcile("--json")
+    assert "asking the venue: fills" in answer.err
+    assert answer.json["ok"] is True, "and standard output stays what was asked for"
+    monkeypatch.undo()
+    assert desk.reconcile().err == "", "a venue that answers at once needs no such words"
+
+
 def test_another_account_is_refused(desk: Desk) -> None:
     desk.an_order()
     other = "0x" + "AB" * 20
@@ -710,6 +721,20 @@ def test_a_damaged_ledger_is_said_to_be(desk: Desk) -> None:
     content[100:4_096] = b"\xff" * 3_996
     desk.ledger.write_bytes(bytes(content))
     assert desk.reconcile().code == 6
+
+
+def test_nothing_is_repaired_on_top_of_events_that_cannot_be_folded(desk: Desk) -> None:
+    order = desk.an_order(filled="0.5")
+    fill = desk.booked_as(desk.latest_fill())
+    with OrderLedger.open(desk.ledger) as ledger:
+        last = ledger.events_of(order)[-1]
+        assert isinstance(last, OrderFilled)
+        again = msgspec.structs.replace(last, originator_version=last.originator_version + 1, fill=fill)
+        ledger.append([again])
+    position = desk.position
+    for arguments in ((), ("--apply",)):
+        assert desk.reconcile(*arguments).code == 6
+    assert desk.position == position
 
 
 @pytest.mark.parametrize(
