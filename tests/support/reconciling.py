@@ -316,8 +316,8 @@ class Bookkeeper:
 
     # -- what a live process would have recorded -----------------------------------------------------------
 
-    def sent(self, order: VenueOrder, *, expires_at_ms: int | None = None) -> InFlightOrder:
-        """Created and sent; no answer."""
+    def created(self, order: VenueOrder) -> InFlightOrder:
+        """Meant to be placed, and not sent."""
         assert order.client_order_id is not None
         self.at(order.placed_ms, Source.COMMAND)
         held = self.tracker.create(
@@ -332,6 +332,16 @@ class Bookkeeper:
                 price=order.price,
             )
         )
+        self.collect()
+        return held
+
+    def send(self, order: VenueOrder) -> None:
+        """`sent`, for those who need no answer either."""
+        self.sent(order)
+
+    def sent(self, order: VenueOrder, *, expires_at_ms: int | None = None) -> InFlightOrder:
+        """Created and sent; no answer."""
+        held = self.created(order)
         expiry_ms = order.placed_ms + 10_000 if expires_at_ms is None else expires_at_ms
         self.tracker.submitted(held, nonce=order.placed_ms, expires_at_ms=expiry_ms)
         self.collect()

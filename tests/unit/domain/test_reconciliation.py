@@ -647,6 +647,76 @@ def test_a_leg_that_ended_while_an_amend_was_out_ends_the_order_once_the_amend_i
     case.only(K.UNKNOWN_OUTCOME)
 
 
+def test_a_missing_fill_under_a_new_id_tells_that_an_amend_is_in_force(case: Case) -> None:
+    order = case.venue.place()
+    request_amend(case, expires_at_ms=OLD_MS + 10_000)
+    case.follow()
+    order.oid, order.price, order.amount, order.placed_ms = "2000", Decimal(101), Decimal(12), OLD_MS
+    case.venue.fill(order, "5")
+    found = case.only(K.MISSING_FILL)
+    assert "order.amended" in [event.topic for event in settle([found], case.keeper.log)]
+
+
+def moved_to_another_leg(case: Case) -> OrderUpdate:
+    """An order that was amended elsewhere and known to be; returns what the venue said of its former leg."""
+    order = case.venue.place()
+    former = order.update()
+    case.follow()
+    order.oid, order.placed_ms = "2000", OLD_MS
+    case.keeper.told(order.update())
+    return former
+
+
+def test_a_former_leg_that_is_listed_is_left_to_a_person(case: Case) -> None:
+    former = moved_to_another_leg(case)
+    assert case.found() == []
+    (found,) = case.found(open_orders=[former])
+    assert (found.kind, found.repair, found.waiver) == (K.STATE_MISMATCH, None, "")
+
+
+def test_an_unknown_leg_older_than_the_present_one_is_left_to_a_person(case: Case) -> None:
+    former = moved_to_another_leg(case)
+    older = msgspec.structs.replace(former, exchange_order_id="1500")
+    (found,) = case.found(open_orders=[older])
+    assert (found.kind, found.repair, found.waiver) == (K.STATE_MISMATCH, None, "")
+
+
+def test_a_leg_that_was_listed_only_just_now_is_not_judged(case: Case) -> None:
+    order = case.venue.place()
+    case.follow()
+    order.oid, order.placed_ms = "2000", YOUNG_MS
+    assert case.found() == []
+
+
+def test_terms_that_were_assumed_are_taken_from_the_list(case: Case) -> None:
+    order = case.venue.place()
+    case.follow()
+    order.oid, order.price, order.amount = "2000", Decimal(99), Decimal(30)
+    case.keeper.at(OLD_MS)
+    fill = case.venue.fill(order, "3")
+    case.keeper.tracker.process_trade_update(TradeUpdate(fill=fill, venue_order_key=order.key))
+    case.keeper.collect()
+    found = case.only(K.STATE_MISMATCH)
+    assert found.repair == TakeOrderUpdate(order.update(), "ol-1")
+
+
+def test_an_order_that_the_venue_calls_live_and_does_not_list_lives(case: Case) -> None:
+    order = case.venue.place()
+    case.but = {order.oid}
+    case.later.append(lambda: case.keeper.send(order))
+    case.asked["ol-1"] = OrderAnswer(order.update())
+    found = case.only(K.STUCK_IN_FLIGHT, open_orders=[])
+    assert found.repair == TakeOrderUpdate(order.update(), "ol-1")
+
+
+def test_an_order_that_was_never_sent_is_not_missed_at_the_venue(case: Case) -> None:
+    case.follow()
+    case.keeper.created(case.venue.place())
+    case.venue.orders.clear()
+    case.asked["ol-1"] = OrderAnswer(None, is_past_expiry=True)
+    assert case.found() == []
+
+
 def test_the_end_of_a_former_leg_ends_nothing(case: Case) -> None:
     order = case.venue.place()
     former = order.update()
@@ -859,6 +929,37 @@ def test_a_transfer_of_unknown_effect_leaves_the_cash_for_the_next_time(case: Ca
     vague = [msgspec.structs.replace(transfer, cash_effect=None)]
     assert case.kinds(transfers=vague) == [K.UNBOOKED_TRANSFER]
     assert case.kinds() == [K.UNBOOKED_TRANSFER, K.BALANCE_DRIFT]
+
+
+def test_payments_after_the_cash_was_told_are_not_in_it(case: Case) -> None:
+    cash = case.venue.cash
+    case.venue.now_ms = NOW_MS + 1_000
+    case.venue.pay_funding()
+    case.venue.transfer()
+    assert case.found(cash=cash) == []
+    (found,) = case.found(cash=cash + 5)
+    assert found.repair == AdjustBalance("USDC", case.venue.cash + 5, NOW_MS)
+
+
+@pytest.mark.parametrize("what", ["funding", "transfer"])
+def test_a_payment_of_the_very_millisecond_leaves_the_cash_for_the_next_time(case: Case, what: str) -> None:
+    case.venue.now_ms = NOW_MS - 1_000
+    if what == "funding":
+        case.venue.pay_funding()
+    else:
+        case.venue.transfer()
+    assert case.found(cash=Decimal(1)) == []
+
+
+def test_an_execution_of_a_market_without_positions_moves_no_cash(case: Case) -> None:
+    order = case.venue.place(trading_pair="BTC-USD")
+    fill = msgspec.structs.replace(a_fake(order), trading_pair="HYPE-USDC")
+    case.later.append(lambda: case.keeper.filled(fill))
+    case.follow()
+    books = msgspec.structs.replace(case.keeper.books(), cash=case.venue.cash)
+    trades = [TradeUpdate(fill=fill, venue_order_key=order.key)]
+    found = find_discrepancies(books, case.report(fills=trades))
+    assert [one.kind for one in found if one.kind is not K.STATE_MISMATCH] == []
 
 
 def test_funding_that_is_not_booked_is_booked(case: Case) -> None:
