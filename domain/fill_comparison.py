@@ -11,8 +11,9 @@ import msgspec
 from domain.discrepancies import BookedFill, BookFill, CorrectFill, Discrepancy, DiscrepancyKind
 from domain.enums import TimeInForce
 from domain.events import Fill
-from domain.findings import Scope, evidence_of, fill_text, finding, moment
+from domain.findings import Scope, evidence_of, fill_text, finding
 from domain.in_flight_order import InFlightOrder
+from domain.moments import moment
 from domain.money import MONEY, ZERO
 from domain.updates import OrderDetails, OrderUpdate, TradeUpdate, UpdateStatus
 

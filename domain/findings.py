@@ -3,8 +3,6 @@ finding is put into words."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from domain.discrepancies import (
@@ -20,7 +18,7 @@ from domain.events import Fill
 from domain.in_flight_order import InFlightOrder
 from domain.money import decimal_text
 
-__all__ = ["Scope", "evidence_of", "fill_text", "finding", "moment"]
+__all__ = ["Scope", "evidence_of", "fill_text", "finding"]
 
 _NS_PER_MS = 1_000_000
 
@@ -121,13 +119,6 @@ def evidence_of(question: str, answer: object, window: Window | None = None) -> 
         told["complete_from_ms"] = window.complete_from_ms
         told["until_ms"] = window.until_ms
     return msgspec.json.encode(told).decode()
-
-
-def moment(time_ms: int) -> str:
-    """A venue time for reading."""
-    return (
-        datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") + f".{time_ms % 1000:03}Z"
-    )
 
 
 def fill_text(fill: Fill) -> str:

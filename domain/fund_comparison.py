@@ -22,7 +22,8 @@ from domain.discrepancies import (
 from domain.events import Fill
 from domain.fill_chain import order_fills_by_start_position
 from domain.fill_comparison import MONEY_UNIT, ComparedFills
-from domain.findings import Scope, evidence_of, finding, moment
+from domain.findings import Scope, evidence_of, finding
+from domain.moments import moment
 from domain.money import MONEY, ZERO, decimal_text
 from domain.updates import FundingUpdate, PositionUpdate
 

@@ -22,8 +22,9 @@ from domain.discrepancies import (
 from domain.enums import PositionAction, RequestState, Source, Submission
 from domain.events import OrderAmended, OrderEvent, OrderFillCorrected, OrderFilled
 from domain.fill_comparison import ComparedFills, FillChange, fitting_terms
-from domain.findings import Scope, evidence_of, finding, moment
+from domain.findings import Scope, evidence_of, finding
 from domain.in_flight_order import InFlightOrder
+from domain.moments import moment
 from domain.money import MONEY, ZERO, decimal_text
 from domain.updates import OrderDetails, OrderUpdate, UpdateStatus
 

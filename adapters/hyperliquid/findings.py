@@ -31,8 +31,8 @@ class Findings:
     def __init__(self, context: Context, *, grace_ms: int) -> None:
         self._context = context
         self.grace_ms = grace_ms
-        self.found = 0
-        self.repaired = 0
+        self.found_count = 0
+        self.repaired_count = 0
         self._to_tell: list[Discrepancy] = []
 
     def compare(self, books: Books, report: VenueReport) -> list[Discrepancy]:
@@ -45,12 +45,12 @@ class Findings:
         changes = context.tracker.changes
         begin = len(changes)
         if not context.account.is_unsettled(discrepancy.discrepancy_id):
-            self.found += 1
+            self.found_count += 1
             self._to_tell.append(discrepancy)
         with self._stamped():
             apply_discrepancy(discrepancy, context.tracker, context.account, actor=ACTOR, repair=repair)
         news = [change.event for change in changes[begin:]]
-        self.repaired += sum(isinstance(event, AccountDiscrepancyRepaired) for event in news)
+        self.repaired_count += sum(isinstance(event, AccountDiscrepancyRepaired) for event in news)
 
     def record_settled(self, discrepancy: Discrepancy, by: LedgerEvent, reason: str) -> None:
         """Record a difference that an event has mended just now."""
@@ -67,7 +67,7 @@ class Findings:
             self._context.account.discrepancy_repaired(
                 discrepancy_id, reason=reason, actor=ACTOR, repairs=repairs
             )
-        self.repaired += 1
+        self.repaired_count += 1
 
     @contextmanager
     def _stamped(self) -> Iterator[None]:

@@ -129,7 +129,7 @@ class Reconciler:
         self._every_ns = every_ns
         self._assert_every_ns = assert_every_ns
         self.passes = 0
-        self._number = 0
+        self._pass_count = 0
         self._pass: _Pass | None = None
         self._is_connected = False
         self._is_ticking = False
@@ -236,8 +236,8 @@ class Reconciler:
     # -- asking --------------------------------------------------------------------------------------------
 
     def _begin(self) -> _Pass:
-        self._number += 1
-        begun = _Pass(self._number, self._context.venue_now_ms, dict(self._newest_ms))
+        self._pass_count += 1
+        begun = _Pass(self._pass_count, self._context.venue_now_ms, dict(self._newest_ms))
         self._pass = begun
         return begun
 

@@ -29,7 +29,7 @@ class _Delta(msgspec.Struct, rename="camel"):
     vault: str = ""
     to_perp: bool = False
     token: str = ""
-    amount: str | None = None
+    sent_amount: str | None = msgspec.field(default=None, name="amount")
     source_dex: str = _SPOT
     destination_dex: str = _SPOT
     requested_usd: str | None = None
@@ -69,7 +69,7 @@ def _effect(delta: _Delta, account: str) -> Decimal | None:
             out = _sum(_negative(usdc), _negative(_fee(delta))) if sent else ZERO
             return _sum(out, usdc if received else ZERO)
         case "send":
-            amount = _number(delta.amount)
+            amount = _number(delta.sent_amount)
             leaves = sent and delta.source_dex != _SPOT and delta.token == _COLLATERAL
             arrives = received and delta.destination_dex != _SPOT and delta.token == _COLLATERAL
             return _sum(_negative(amount) if leaves else ZERO, amount if arrives else ZERO)

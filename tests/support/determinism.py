@@ -26,6 +26,7 @@ ALLOWED_MODULES = frozenset(
         "dataclasses",
         "decimal",
         "enum",
+        "contextlib",
         "functools",
         "hashlib",
         "heapq",
