@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -53,6 +53,9 @@ _AT_A_TIME = 500
 """So many keys go into one statement; SQLite takes more, and gains nothing from it."""
 
 _Event = TypeVar("_Event", bound=AccountEvent)
+
+_Execution: TypeAlias = tuple[str, str, Decimal | str, Decimal | str, Decimal | str, str]
+"""Trading pair, side, price, amount, fee and its token; numbers as the view has them or as the log does."""
 
 
 class OpenDiscrepancy(msgspec.Struct, frozen=True):
@@ -319,40 +322,38 @@ class AccountBooks:
         return MONEY.add(cash, self._cash_of_fills(since, start.token, perpetuals))
 
     def _cash_of_fills(self, since: int, token: str, perpetuals: Collection[str]) -> Decimal:
+        """What the view's fills come to; in the place of those ever corrected, what the log says."""
+        columns = "SELECT trading_pair, trade_type, price, amount, fee, fee_token FROM fills"
+        booked = self._select(f"{columns} WHERE venue = ? AND account = ? AND position > ?", since)
+        cash = _cash_of(booked, token, perpetuals)
+        keys: dict[str, None] = {}
+        gone: list[_Execution] = []
+        come: list[_Execution] = []
         corrected = list(self._corrected_histories())
-        keys = {
-            fill.fill_key
-            for _, event in corrected
-            if isinstance(event, OrderFillCorrected | AccountFillCorrected)
-            for fill in (event.was, event.now)
-            if fill is not None
-        }
-
-        def effect(fill: Fill) -> Decimal:
-            if fill.trading_pair not in perpetuals:
-                return ZERO
-            fee = fill.fee if fill.fee_token == token else ZERO
-            return _cash_of(fill.trade_type, fill.price, fill.amount, fee)
-
-        cash = ZERO
         for position, event in corrected:
-            if position <= since:
-                continue
-            if isinstance(event, OrderFilled | AccountFillBooked) and event.fill.fill_key in keys:
-                cash = MONEY.add(cash, effect(event.fill))
-            elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
-                cash = MONEY.subtract(cash, effect(event.was))
+            if isinstance(event, OrderFillCorrected | AccountFillCorrected):
+                keys[event.was.fill_key] = None
                 if event.now is not None:
-                    cash = MONEY.add(cash, effect(event.now))
-        for key, pair, side, price, amount, fee, fee_token in self._select(
-            "SELECT fill_key, trading_pair, trade_type, price, amount, fee, fee_token FROM fills "
-            "WHERE venue = ? AND account = ? AND position > ?",
-            since,
-        ):
-            if key not in keys and pair in perpetuals:
-                paid = Decimal(fee) if fee_token == token else ZERO
-                cash = MONEY.add(cash, _cash_of(side, Decimal(price), Decimal(amount), paid))
-        return cash
+                    keys[event.now.fill_key] = None
+                if position > since:
+                    gone.append(_execution(event.was))
+                    come += () if event.now is None else (_execution(event.now),)
+        for position, event in corrected:
+            if (
+                position > since
+                and isinstance(event, OrderFilled | AccountFillBooked)
+                and event.fill.fill_key in keys
+            ):
+                come.append(_execution(event.fill))
+        for some in _chunks(keys):
+            gone += self._select(
+                f"{columns} WHERE venue = ? AND account = ? AND position > ? "
+                f"AND fill_key IN ({', '.join('?' * len(some))})",
+                since,
+                *some,
+            )
+        cash = MONEY.add(cash, _cash_of(come, token, perpetuals))
+        return MONEY.subtract(cash, _cash_of(gone, token, perpetuals))
 
     def _corrected_histories(self) -> Iterator[tuple[int, LedgerEvent]]:
         """Every event of the orders of which a fill was corrected, and every fill that has no order.
@@ -486,10 +487,23 @@ def _is_in(window: Window | None, time_ms: int) -> bool:
     return window is not None and window.asked_from_ms <= time_ms
 
 
-def _cash_of(side: str, price: Decimal, amount: Decimal, fee: Decimal) -> Decimal:
-    """What an execution does to the cash; `fee` is the part of it that was paid in cash."""
-    value = MONEY.multiply(price, amount)
-    return MONEY.subtract(value.copy_negate() if side == TradeType.BUY else value, fee)
+def _execution(fill: Fill) -> _Execution:
+    return fill.trading_pair, fill.trade_type, fill.price, fill.amount, fill.fee, fill.fee_token
+
+
+def _cash_of(executions: Iterable[_Execution], token: str, perpetuals: Collection[str]) -> Decimal:
+    """What executions did to the cash: their value, and those of their fees that were paid in it."""
+    fma, add = MONEY.fma, MONEY.add
+    bought = sold = fees = ZERO
+    for pair, side, price, amount, fee, fee_token in executions:
+        if pair in perpetuals:
+            if side == TradeType.BUY:
+                bought = fma(Decimal(price), Decimal(amount), bought)
+            else:
+                sold = fma(Decimal(price), Decimal(amount), sold)
+            if fee_token == token:
+                fees = add(fees, Decimal(fee))
+    return MONEY.subtract(sold, add(bought, fees))
 
 
 def _chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:
