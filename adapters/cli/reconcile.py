@@ -56,9 +56,13 @@ def register(subparsers: Any) -> None:
     )
     add_ledger_options(parser)
     parser.add_argument(
-        "--network", choices=("simulator", "testnet", "mainnet"), help="(default: the config's)"
+        "--network",
+        choices=("simulator", "testnet", "mainnet"),
+        help="(default: the config's, else the ledger's)",
     )
-    parser.add_argument("--account", metavar="ADDRESS", type=str.lower, help="(default: the config's)")
+    parser.add_argument(
+        "--account", metavar="ADDRESS", type=str.lower, help="(default: the config's, else the ledger's)"
+    )
     parser.add_argument(
         "--simulator-url", metavar="URL", help="where the simulator is (default: the config's)"
     )
