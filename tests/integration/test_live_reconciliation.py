@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from adapters.cli.ledger_source import LedgerEventSource
 from adapters.simulator.faults import Fault
+from adapters.storage.ledger import OrderLedger
 from domain.events import (
     AccountDiscrepancyFound,
     AccountDiscrepancyRepaired,
     AccountPositionAsserted,
     LedgerEvent,
 )
+from projections.verifying import verify_views
 from replays.replaying import Replay
 from replays.reporting import divergence_text
 from replays.session_file import read_sessions
@@ -92,11 +95,22 @@ def run(scenario: Scenario, *, kinds: Sequence[str], seed: int) -> None:
                 await world.agree()
             async with world.session(**SETTINGS):
                 assert sorted(found(world)) == sorted(kinds)
+            books_add_up(world)
             for paths in world.recordings:
                 report = Replay(read_sessions(paths), files=paths).run()
                 assert report.divergence is None, divergence_text(report.divergence)
 
     asyncio.run(main())
+
+
+def books_add_up(world: RecordedLive) -> None:
+    """Every event folds, and so they do to what the venue stated."""
+    ledger = OrderLedger.open(world.ledger_path)
+    try:
+        report = verify_views(LedgerEventSource(ledger), world.views_path)
+    finally:
+        ledger.close()
+    assert (report.events_fold, report.mismatches) == (True, ())
 
 
 async def resting(world: RecordedLive) -> int:
