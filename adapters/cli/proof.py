@@ -7,12 +7,14 @@ well, or nothing: what is not well is named by the careful way, which starts fro
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +22,11 @@ import msgspec
 
 from adapters.cli.chosen_ledger import ChosenLedger
 from adapters.cli.ledger_source import LedgerEventSource
-from adapters.storage.chain import GENESIS, ChainReport, links
+from adapters.storage.chain import GENESIS, ChainReport, head_after
 from adapters.storage.ledger import OrderLedger
 from adapters.storage.ledger_file import LedgerFile, extent
 from adapters.storage.mapper import MessagePackMapper
+from adapters.storage.records import ChainedRow, EventRow
 from domain.events import LedgerEvent
 from projections.canonical import PORTION
 from projections.proving import STRETCH, StretchProof, Unproven, prove_stretch, stretches
@@ -41,6 +44,9 @@ _STRETCHES_PER_PROCESS = 4
 
 _INDEX = "sqlite_autoindex_stored_events_1"
 """The index of versions: the one that SQLite makes for the constraint that they are unique."""
+
+
+_WITHOUT_HASH: Callable[[ChainedRow], EventRow] = itemgetter(slice(5))
 
 
 class Proof(NamedTuple):
@@ -147,7 +153,7 @@ def _looked_at(
             progress(last, position)
         return parts, _index_weight(chosen.ledger, position)
     with ProcessPoolExecutor(
-        min(processes, len(pieces)), multiprocessing.get_context("spawn"), initializer=_let_parent_interrupt
+        min(processes, len(pieces)), multiprocessing.get_context("spawn"), initializer=_begin_to_help
     ) as pool:
         try:
             weight = pool.submit(_index_weight, chosen.ledger, position)
@@ -158,8 +164,10 @@ def _looked_at(
             pool.shutdown(cancel_futures=True)
 
 
-def _let_parent_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_to_help() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and tells
+    # Rows and events make no cycles: to look for some among them would cost a tenth of the whole.
+    gc.disable()
 
 
 def _tell(
@@ -242,18 +250,25 @@ class _LogStretch:
             ).fetchall()
             if len(rows) != reached - first + 1:
                 raise Unproven("positions are missing")
-            hashes = links(self.head, first, [(row[1], row[2], row[3], row[4], ()) for row in rows])
-            if hashes != [row[5] for row in rows]:
+            head = head_after(self.head, first, rows)
+            if head is None:
                 raise Unproven("the chain is broken")
-            self.head = hashes[-1]
-            for position, originator_id, version, *_ in rows:
-                if version != self._versions.get(originator_id, -1) + 1:
-                    self._begin(originator_id, version)
-                self._versions[originator_id] = version
-                self.weight += position * version
-            events = self._mapper.to_events([row[:5] for row in rows], None)
+            self.head = head
+            self._follow_versions(rows)
+            events = self._mapper.to_events(map(_WITHOUT_HASH, rows), None)
             self._look_up_keys(events)
             yield events
+
+    def _follow_versions(self, rows: Sequence[ChainedRow]) -> None:
+        versions = self._versions
+        reached = versions.get
+        weight = 0
+        for position, originator_id, version, _, _, _ in rows:
+            if version != reached(originator_id, -1) + 1:
+                self._begin(originator_id, version)
+            versions[originator_id] = version
+            weight += position * version
+        self.weight += weight
 
     def _begin(self, originator_id: str, version: int) -> None:
         """A version that does not follow one in this stretch: the first, or the next after one before it."""

@@ -10,7 +10,7 @@ elsewhere.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
@@ -21,9 +21,9 @@ import msgspec
 from adapters.storage.key_check import key_index_problem
 from adapters.storage.ledger_file import LedgerFile, extent
 from adapters.storage.mapper import MessagePackMapper
-from adapters.storage.records import EventRecord
+from adapters.storage.records import ChainedRow, EventRecord
 
-__all__ = ["GENESIS", "ChainReport", "links", "verify_chain"]
+__all__ = ["GENESIS", "ChainReport", "head_after", "links", "verify_chain"]
 
 GENESIS = bytes(32)
 """What stands for the hash before the first event."""
@@ -55,6 +55,29 @@ def links(previous: bytes, position: int, records: Iterable[EventRecord]) -> lis
         hashes.append(previous)
         position += 1
     return hashes
+
+
+def head_after(previous: bytes, position: int, rows: Sequence[ChainedRow]) -> bytes | None:
+    """The hash of the last of these rows, which follow a hash and begin at a position; None when one of them
+    stands elsewhere or does not carry the hash that it should."""
+    digest_of = sha256
+    parts: dict[str, bytes] = {}
+    part_of = parts.get
+    for found, originator_id, originator_version, topic, state, recorded in rows:
+        topic_part = part_of(topic)
+        if topic_part is None:
+            topic_part = parts[topic] = _prefixed(topic.encode())
+        originator_part = part_of(originator_id)
+        if originator_part is None:
+            originator_part = parts[originator_id] = _prefixed(originator_id.encode())
+        previous = digest_of(
+            b"%b%b%b%b%b%b"
+            % (previous, _U64(found), topic_part, originator_part, _U64(originator_version), state)
+        ).digest()
+        if previous != recorded or found != position:
+            return None
+        position += 1
+    return previous
 
 
 class ChainReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 
-__all__ = ["EventRecord", "EventRow", "KeyedStoredEvent", "LibraryRecordStore", "RecordStore"]
+__all__ = ["ChainedRow", "EventRecord", "EventRow", "KeyedStoredEvent", "LibraryRecordStore", "RecordStore"]
 
 
 EventRecord: TypeAlias = tuple[str, int, str, bytes, tuple[str, ...]]
@@ -19,6 +19,10 @@ A plain tuple, since one is made for each event and a named one costs a third of
 
 EventRow: TypeAlias = tuple[int, str, int, str, bytes]
 """One event as it is stored: position, originator id, originator version, topic, state."""
+
+
+ChainedRow: TypeAlias = tuple[int, str, int, str, bytes, bytes]
+"""One event as it is stored, and its hash."""
 
 
 @dataclass(frozen=True)
