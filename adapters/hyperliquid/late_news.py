@@ -16,7 +16,6 @@ from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.messages import Item, MessageError
 from adapters.hyperliquid.queries import Queries
 from domain.discrepancies import Books, Discrepancy, DiscrepancyKind, OrderAnswer, VenueReport, Window
-from domain.enums import RequestState, Submission
 from domain.events import AccountFillBooked, LedgerEvent, OrderAcknowledged, OrderFilled
 from domain.in_flight_order import InFlightOrder
 from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate, UpdateStatus
@@ -24,7 +23,6 @@ from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate, UpdateStatus
 __all__ = ["LateNews"]
 
 _ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
-_OUT = (RequestState.REQUESTED, RequestState.UNKNOWN)
 
 
 class LateNews:
@@ -152,7 +150,7 @@ class LateNews:
             return False
         if update.status in _ALIVE or update.exchange_order_id != order.exchange_order_id:
             return False
-        if order.is_done or not self._is_settled(order):
+        if order.is_done:
             return False
         report = VenueReport(
             taken_at_ms=self._context.venue_now_ms, open_orders=(), asked={order.id: OrderAnswer(update)}
@@ -160,14 +158,8 @@ class LateNews:
         return self._record(self._of_state(self._findings.compare(self._books(order), report)))
 
     @staticmethod
-    def _is_settled(order: InFlightOrder) -> bool:
-        """Whether no request about the order is out, and none of unknown fate: else its end may be news."""
-        return (
-            order.submission is Submission.ACKNOWLEDGED and order.cancel not in _OUT and not order.is_amending
-        )
-
-    @staticmethod
     def _of_state(found: list[Discrepancy]) -> list[Discrepancy]:
+        """Without requests whose fate was open or whose answer is late: `resolution` looks after those."""
         return [each for each in found if each.kind is DiscrepancyKind.STATE_MISMATCH]
 
     # -- orders that count as ended and are listed as open -------------------------------------------------

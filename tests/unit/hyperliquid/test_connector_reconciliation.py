@@ -296,14 +296,15 @@ def test_leverage_of_a_request_that_is_under_way_is_no_discrepancy(core: CoreSes
     order = core.open(5)
     core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms)
     core.positions = [held("BTC", "1.0", leverage={"type": "cross", "value": 20})]
-    core.advance(38)
+    core.advance(98)
+    assert core.connector.position("BTC-USD").leverage == 20
     core.connector.set_leverage("BTC-USD", 5)
     core.step_commands()
     core.positions = [held("BTC", "1.0", leverage={"type": "cross", "value": 5})]
     core.advance(5)
-    assert core.connector.status()["reconciliations"] == 1
+    assert core.connector.status()["reconciliations"] == 2
     core.answer(core.take_send("updateLeverage"), {"status": "ok", "response": {"type": "default"}})
-    assert [event.leverage for event in core.events_of(AccountLeverageChanged)] == [5, 5]
+    assert [event.leverage for event in core.events_of(AccountLeverageChanged)] == [20, 5]
     assert kinds(core) == []
 
 
@@ -378,6 +379,33 @@ def test_a_position_is_not_adjusted_while_the_market_trades(core: CoreSession) -
     assert core.connector.position("BTC-USD").amount == Decimal("3.5")
     assert kinds(core) == ["position_drift"]
     finds_nothing_more(core)
+
+
+def test_a_position_is_not_adjusted_before_the_grace_time_whoever_asks_again(core: CoreSession) -> None:
+    order = core.open(5, amount="50")
+    core.advance(36.5)
+    core.positions = [held("BTC", "4.0")]
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms, startPosition="3.0")
+    core.advance(3.2)
+    assert kinds(core) == ["position_drift"]
+    passes = core.connector.status()["reconciliations"]
+    core.advance(1)
+    assert core.connector.status()["reconciliations"] == passes + 1
+    assert repaired(core) == []
+    core.advance(10)
+    assert core.connector.position("BTC-USD").amount == 4
+
+
+def test_a_fill_of_which_it_is_not_known_whether_the_state_contains_it_leaves_the_position_unjudged(
+    core: CoreSession,
+) -> None:
+    order = core.open(5)
+    core.advance(38)
+    core.positions = [held("ETH", "0.0")]
+    core.fill(5, 1, "1", cloid=order, time_ms=core.now_ms + 2_000)
+    core.advance(2)
+    assert core.connector.status()["reconciliations"] == 1
+    assert kinds(core) == []
 
 
 def test_a_difference_that_becomes_another_one_is_judged_anew(core: CoreSession) -> None:
