@@ -125,8 +125,8 @@ class PositionChain:
             self._context.alert(
                 "position_gap",
                 f"After the last fill of {pair} the venue held {decimal_text(venue)}, the books "
-                f"{decimal_text(ours)}, and no fill explains it. Compare the account with the venue before "
-                "relying on positions.",
+                f"{decimal_text(ours)}, and no fill explains it. The position is compared with the "
+                "account's state next.",
                 level="error",
             )
             self._doubt()
