@@ -34,6 +34,8 @@ class Fees(msgspec.Struct, frozen=True):
     def plus(self, token: str, amount: Decimal) -> Fees:
         """These fees and one more: `amount` of `token`, positive when paid, negative when received."""
         totals = self.totals
+        if len(totals) == 1 and totals[0][0] == token:
+            return Fees(((token, MONEY.add(totals[0][1], amount)),))
         for index, (known, total) in enumerate(totals):
             if known == token:
                 return Fees((*totals[:index], (token, MONEY.add(total, amount)), *totals[index + 1 :]))

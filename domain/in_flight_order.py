@@ -125,6 +125,11 @@ _NOT_SENT, _SENT, _SUBMIT_UNKNOWN = Submission.NONE, Submission.SENT, Submission
 _ACKNOWLEDGED, _REFUSED = Submission.ACKNOWLEDGED, Submission.REFUSED
 _NO_REQUEST, _REQUESTED = RequestState.NONE, RequestState.REQUESTED
 _REQUEST_UNKNOWN, _REQUEST_REFUSED = RequestState.UNKNOWN, RequestState.REFUSED
+_CLOSED_AS_FAILED, _CLOSED_AS_FILLED = ClosingKind.FAILED, ClosingKind.FILLED
+_CLOSED_AS_CANCELLED, _CLOSED_AS_EXPIRED = ClosingKind.CANCELLED, ClosingKind.EXPIRED
+_FILLED, _PARTIALLY_FILLED, _OPEN = OrderState.FILLED, OrderState.PARTIALLY_FILLED, OrderState.OPEN
+_PENDING_CREATE, _PENDING_SUBMIT = OrderState.PENDING_CREATE, OrderState.PENDING_SUBMIT
+_PENDING_CANCEL = OrderState.PENDING_CANCEL
 
 
 class InFlightOrder:
@@ -214,13 +219,14 @@ class InFlightOrder:
 
     def apply(self, event: LedgerEvent) -> None:
         """Add one fact. Raises `VersionError` when it is not the next event of this order."""
-        if event.originator_id != self.created.originator_id or event.originator_version != self.version + 1:
+        version = self.version + 1
+        if event.originator_version != version or event.originator_id != self.created.originator_id:
             raise VersionError(
                 f"Event {event.topic} version {event.originator_version} of {event.originator_id!r} does not "
                 f"follow version {self.version} of {self.created.originator_id!r}."
             )
         _APPLY[type(event)](self, event)
-        self.version = event.originator_version
+        self.version = version
         self.updated_at_ns = event.recorded_at_ns
 
     def _on_submitted(self, event: OrderSubmitted) -> None:
@@ -284,12 +290,13 @@ class InFlightOrder:
 
     def _on_filled(self, event: OrderFilled) -> None:
         fill = event.fill
-        if self.closing is not None and self.closing.kind is ClosingKind.FAILED:
+        if self.closing is not None and self.closing.kind is _CLOSED_AS_FAILED:
             self.closing = None
         self._lives()
-        if self.fills is None:
-            self.fills = {}
-        assert fill.fill_key not in self.fills, "a fill is booked once"
+        fills = self.fills
+        if fills is None:
+            fills = self.fills = {}
+        assert fill.fill_key not in fills, "a fill is booked once"
         leg, ids = fill.exchange_order_id, self.exchange_order_ids
         if not ids or ids[-1] != leg:
             self._learn_exchange_id(leg)
@@ -304,11 +311,13 @@ class InFlightOrder:
             ids = self.exchange_order_ids
         # The text the order holds already: a fill brings its own copy of the id.
         known = ids[-1] if ids[-1] == leg else ids[ids.index(leg)]
-        self.fills[fill.fill_key] = (known, fill.amount)
-        self.filled_amount = MONEY.add(self.filled_amount, fill.amount) if self.filled_amount else fill.amount
-        self.cost = MONEY.fma(fill.price, fill.amount, self.cost)
+        amount = fill.amount
+        fills[fill.fill_key] = (known, amount)
+        self.filled_amount = MONEY.add(self.filled_amount, amount) if self.filled_amount else amount
+        self.cost = MONEY.fma(fill.price, amount, self.cost)
         self._add_fee(fill.fee_token, fill.fee)
-        self.last_fill_time_ms = max(self.last_fill_time_ms, fill.exchange_time_ms)
+        if fill.exchange_time_ms > self.last_fill_time_ms:
+            self.last_fill_time_ms = fill.exchange_time_ms
 
     def _add_fee(self, token: str, fee: Decimal) -> None:
         totals = self.fee_totals
@@ -390,19 +399,19 @@ class InFlightOrder:
         self._lives()
         self._learn_exchange_id(event.exchange_order_id)
         self._close(
-            Closing(ClosingKind.FILLED, "filled", "", event.exchange_time_ms, event.exchange_order_id)
+            Closing(_CLOSED_AS_FILLED, "filled", "", event.exchange_time_ms, event.exchange_order_id)
         )
 
     def _on_cancelled(self, event: OrderCancelled) -> None:
-        self._closed(ClosingKind.CANCELLED, event)
+        self._closed(_CLOSED_AS_CANCELLED, event)
 
     def _on_failed(self, event: OrderFailed) -> None:
-        self._closed(ClosingKind.FAILED, event)
+        self._closed(_CLOSED_AS_FAILED, event)
         if self.submission is not _ACKNOWLEDGED:
             self.submission = _REFUSED
 
     def _on_expired(self, event: OrderExpired) -> None:
-        self._closed(ClosingKind.EXPIRED, event)
+        self._closed(_CLOSED_AS_EXPIRED, event)
 
     def _closed(self, kind: ClosingKind, event: OrderCancelled | OrderFailed | OrderExpired) -> None:
         self._learn_exchange_id(event.exchange_order_id)
@@ -506,7 +515,7 @@ class InFlightOrder:
     @property
     def missing_fill_amount(self) -> Decimal:
         """How much the venue says was filled that no fill has shown yet."""
-        if self.closing is None or self.closing.kind is not ClosingKind.FILLED:
+        if self.closing is None or self.closing.kind is not _CLOSED_AS_FILLED:
             return ZERO
         return self.remaining_amount
 
@@ -520,19 +529,23 @@ class InFlightOrder:
     @property
     def state(self) -> OrderState:
         """The derived state: the first rule that matches, in the order the lifecycle contract lists them."""
-        if self.is_complete:
-            return OrderState.FILLED
-        if self.closing is not None:
-            return _CLOSED_STATE[self.closing.kind]
-        if self.cancel is _REQUESTED or self.cancel is _REQUEST_UNKNOWN:
-            return OrderState.PENDING_CANCEL
-        if self.filled_amount:
-            return OrderState.PARTIALLY_FILLED
-        if self.submission is _ACKNOWLEDGED:
-            return OrderState.OPEN
-        if self.submission is _SENT or self.submission is _SUBMIT_UNKNOWN:
-            return OrderState.PENDING_SUBMIT
-        return OrderState.PENDING_CREATE
+        filled = self.filled_amount
+        if filled and self.is_complete:
+            return _FILLED
+        closing = self.closing
+        if closing is not None:
+            return _CLOSED_STATE[closing.kind]
+        cancel = self.cancel
+        if cancel is _REQUESTED or cancel is _REQUEST_UNKNOWN:
+            return _PENDING_CANCEL
+        if filled:
+            return _PARTIALLY_FILLED
+        submission = self.submission
+        if submission is _ACKNOWLEDGED:
+            return _OPEN
+        if submission is _SENT or submission is _SUBMIT_UNKNOWN:
+            return _PENDING_SUBMIT
+        return _PENDING_CREATE
 
     @property
     def is_done(self) -> bool:

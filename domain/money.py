@@ -35,6 +35,7 @@ MAX_AMOUNT = Decimal("1e15")
 
 _MAX_TEXT = 64
 _SMALLEST_EXPONENT = -30
+_LARGEST_EXPONENT = MAX_AMOUNT.adjusted()
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -69,9 +70,10 @@ def is_usable(value: Decimal) -> bool:
     if not value.is_finite():
         return False
     # The exponents first: comparing or rounding an absurd number would already be work, or overflow.
-    return not value or (
-        _SMALLEST_EXPONENT <= value.adjusted() <= MAX_AMOUNT.adjusted() and value.copy_abs() <= MAX_AMOUNT
-    )
+    exponent = value.adjusted()
+    if _SMALLEST_EXPONENT <= exponent < _LARGEST_EXPONENT:
+        return True
+    return not value or (exponent == _LARGEST_EXPONENT and value.copy_abs() <= MAX_AMOUNT)
 
 
 def round_down_to_step(value: Decimal, step: Decimal) -> Decimal:

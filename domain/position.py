@@ -18,6 +18,9 @@ from domain.money import MAX_AMOUNT, MONEY, ZERO
 __all__ = ["AppliedFill", "Position", "maintenance_rate_of"]
 
 _ONE = Decimal(1)
+# A member is found in its class more slowly than it is compared.
+_BUY, _SELL = TradeType.BUY, TradeType.SELL
+_LARGEST_EXPONENT = MAX_AMOUNT.adjusted()
 
 
 class AppliedFill(msgspec.Struct, frozen=True, gc=False):
@@ -76,12 +79,13 @@ class Position(msgspec.Struct, kw_only=True):
         `venue_closed_pnl` is the venue's own figure for this fill. It is used only while our entry is not
         known: it then is the profit, and tells the entry. Raises `ValueError` for numbers no fill can have.
         """
-        if not (_is_sane(price) and _is_sane(amount) and _is_sane(fee) and price >= 0 and amount > 0):
+        if not (_is_sane(price) and _is_sane(amount) and _is_sane(fee) and price >= ZERO and amount > ZERO):
             raise ValueError(f"{self.trading_pair}: not a fill: {amount} at {price}, fee {fee}")
+        is_buy = trade_type is _BUY
         start = self.amount
         closed = ZERO
         closed_pnl: Decimal | None = ZERO
-        if not start or (start > 0) is (trade_type is TradeType.BUY):
+        if not start or (start > ZERO) is is_buy:
             self._increase(price, amount)
         else:
             size = start.copy_abs()
@@ -91,7 +95,7 @@ class Position(msgspec.Struct, kw_only=True):
                 remainder = MONEY.subtract(amount, size)
                 self.entry_cost = MONEY.multiply(remainder, price)
                 self.entry_amount = remainder
-        self.amount = MONEY.add(start, amount if trade_type is TradeType.BUY else amount.copy_negate())
+        self.amount = MONEY.add(start, amount if is_buy else amount.copy_negate())
         self.volume = MONEY.add(self.volume, MONEY.multiply(price, amount))
         if fee_token:
             self.fees = self.fees.plus(fee_token, fee)
@@ -106,7 +110,7 @@ class Position(msgspec.Struct, kw_only=True):
         what was realised against it before stays realised, and realised and unrealised profit together are
         exactly what they would have been. Raises `ValueError` as `apply_fill`.
         """
-        opposite = TradeType.SELL if trade_type is TradeType.BUY else TradeType.BUY
+        opposite = _SELL if trade_type is _BUY else _BUY
         volume = self.volume
         self.apply_fill(price, amount, opposite, fee.copy_negate(), fee_token)
         self.volume = MONEY.subtract(volume, MONEY.multiply(price, amount))
@@ -276,4 +280,4 @@ def maintenance_rate_of(max_leverage: int) -> Decimal:
 
 
 def _is_sane(value: Decimal) -> bool:
-    return value.is_finite() and value.copy_abs() <= MAX_AMOUNT
+    return value.is_finite() and (value.adjusted() < _LARGEST_EXPONENT or value.copy_abs() <= MAX_AMOUNT)

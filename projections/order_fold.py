@@ -191,7 +191,7 @@ def order_row(order: InFlightOrder, created_position: int, last_position: int) -
         optional_text(order.average_fill_price),
         number_text(order.remaining_amount),
         number_text(order.missing_fill_amount),
-        fees_text(order.fees.items()) if order.fees else "{}",
+        fees_text(order.fee_totals),
         str(order.state),
         1 if order.is_done else 0,
         1 if order.outcome_unknown else 0,

@@ -44,7 +44,13 @@ def optional_decimal(text: str | None) -> Decimal | None:
 
 def fees_text(totals: Iterable[tuple[str, Decimal]]) -> str:
     """Totals per token as a JSON object of decimal texts, sorted by token."""
-    return _encode({token: number_text(total) for token, total in sorted(totals)}).decode()
+    members = [f'{_json_text(token)}:"{number_text(total)}"' for token, total in sorted(totals)]
+    return f"{{{','.join(members)}}}"
+
+
+@lru_cache(1_024)
+def _json_text(token: str) -> str:
+    return _encode(token).decode()
 
 
 def fees_from_text(text: str) -> dict[str, Decimal]:
