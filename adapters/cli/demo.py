@@ -15,7 +15,8 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -48,10 +49,11 @@ from adapters.hyperliquid.client_ids import cloid_for
 from adapters.runtime.runtime import RuntimeFault
 from adapters.strategies.market_making import MarketMakingSample
 from domain.enums import OrderState
+from domain.errors import NotReadyError
 from domain.events import OrderFilled, OrderSubmitUnknown
 from domain.in_flight_order import OrderView
 from domain.listeners import Committed, OrderEventListener
-from domain.money import MONEY, decimal_text
+from domain.money import MONEY, ZERO, decimal_text
 from projections import Views
 from replays.replaying import Replay, ReplayReport
 from replays.session_file import read_sessions
@@ -63,9 +65,14 @@ log = logging.getLogger("orderledger.demo")
 PAIR = "BTC-USD"
 ORDER_AMOUNT = Decimal("0.01")
 SIMULATOR_START_S = 20.0
-INCIDENT_S = 15.0
+INCIDENT_S = 30.0
 SETTLE_S = 10.0
-REFUSE_MS = 1_000
+OUTAGE_MS = 60_000
+"""How long the venue refuses connections at most: until the fill that is to happen meanwhile has happened."""
+REST_OF_OUTAGE_MS = 1_000
+ATTEMPTS = 8
+GIVE_UP_S = 90.0
+"""An incident that does not happen is tried again: at most so often, and not when so long has passed."""
 
 
 def register(subparsers: Any) -> None:
@@ -125,13 +132,17 @@ class _Incident(msgspec.Struct):
     story: str = ""
 
 
+_FillId = tuple[str, str]
+"""A fill as the venue names it: the exchange id of its order, and its `tid`."""
+
+
 class _Watch(OrderEventListener):
     """Remembers what the table and the incidents ask about."""
 
     def __init__(self) -> None:
         self.recent: list[Committed] = []
         self.unknown: list[str] = []
-        self.filled: dict[str, int] = {}
+        self.booked: Counter[_FillId] = Counter()
 
     def on_order_update(self, committed: Committed) -> None:
         event = committed.event
@@ -139,7 +150,11 @@ class _Watch(OrderEventListener):
         if isinstance(event, OrderSubmitUnknown):
             self.unknown.append(event.originator_id)
         elif isinstance(event, OrderFilled):
-            self.filled[event.originator_id] = self.filled.get(event.originator_id, 0) + 1
+            self.booked[event.fill.exchange_order_id, event.fill.trade_id] += 1
+
+    def has_booked_once(self, fills: Collection[_FillId]) -> bool:
+        """Whether each of these fills is booked, and none of them twice."""
+        return all(self.booked[fill] == 1 for fill in fills)
 
 
 class _Demo:
@@ -242,34 +257,37 @@ class _Demo:
     # -- incidents -----------------------------------------------------------------------------------------
 
     async def _incidents(self, process: LiveProcess) -> None:
+        """One after the other, each tried until it happens: market and strategy may be faster than the demo,
+        and take away the order that an incident needs."""
         pause = max(0.5, self.seconds / 8)
-        stories = (self._lose_an_answer, self._drop_the_sockets, self._repeat_a_fill)
-        for incident, story in zip(self.incidents, stories, strict=True):
+        tries = (self._lose_an_answer, self._drop_the_sockets, self._repeat_a_fill)
+        for incident, try_once in zip(self.incidents, tries, strict=True):
             await asyncio.sleep(pause)
-            await story(process, incident)
+            gives_up_at = time.monotonic() + GIVE_UP_S
+            for attempt in range(1, ATTEMPTS + 1):
+                await try_once(process, incident, attempt)
+                if incident.happened or time.monotonic() > gives_up_at:
+                    break
             self._say(f"{incident.name}: {incident.story}")
 
-    async def _lose_an_answer(self, process: LiveProcess, incident: _Incident) -> None:
+    async def _lose_an_answer(self, process: LiveProcess, incident: _Incident, attempt: int) -> None:
         """Neither the answer nor the stream tells of the order: only asking does."""
         connector = process.connector
-        if not await self._until(process, lambda: connector.ready):
-            incident.story = "the connector was not ready"
-            return
-        order_id = f"answer-lost-{self.seed}"
-        cloid = cloid_for(order_id)
-        await self._fault(kind="answer_lost", action="order", user=self.account, cloid=cloid)
-        await self._fault(kind="stream_lost", channel="orderUpdates", user=self.account, cloid=cloid)
-        await self._until(process, lambda: connector.order_book(PAIR).mid_price is not None)
-        mid = connector.order_book(PAIR).mid_price
-        if mid is None:
-            incident.story = "the market had only one side"
-            return
-        connector.buy(
-            PAIR, ORDER_AMOUNT, MONEY.multiply(mid, Decimal("0.97")), client_order_id=order_id, tag="demo"
-        )
-        incident.happened = await self._until(process, lambda: order_id in self.watch.unknown)
-        if not incident.happened:
+        order_id = f"answer-lost-{self.seed}" + (f"-{attempt}" if attempt > 1 else "")
+        selected = {"user": self.account, "cloid": cloid_for(order_id)}
+        faults = [
+            await self._fault(kind="answer_lost", action="order", **selected),
+            await self._fault(kind="stream_lost", channel="orderUpdates", **selected),
+        ]
+        if not await self._buy_below_the_market(process, order_id):
+            incident.story = "no order could be placed"
+        elif await self._until(process, lambda: order_id in self.watch.unknown):
+            incident.happened = True
+        else:
             incident.story = "the answer was not lost"
+        if not incident.happened:
+            for fault in faults:
+                await self._clear(fault)
             return
         incident.survived = await self._until(process, lambda: not _outcome_open(process, order_id))
         order = connector.order(order_id)
@@ -280,70 +298,112 @@ class _Demo:
             else f"the fate of order {order_id} is still unknown"
         )
 
-    async def _drop_the_sockets(self, process: LiveProcess, incident: _Incident) -> None:
-        order = await self._resting_order(process)
-        if order is None:
+    async def _buy_below_the_market(self, process: LiveProcess, order_id: str) -> bool:
+        """Place an order that rests where nobody takes it; whether that was possible."""
+        connector = process.connector
+        await self._until(
+            process, lambda: connector.ready and connector.order_book(PAIR).mid_price is not None
+        )
+        mid = connector.order_book(PAIR).mid_price
+        if mid is None:
+            return False
+        price = MONEY.multiply(mid, Decimal("0.97"))
+        try:
+            connector.buy(PAIR, ORDER_AMOUNT, price, client_order_id=order_id, tag="demo")
+        except NotReadyError:
+            return False
+        return True
+
+    async def _drop_the_sockets(self, process: LiveProcess, incident: _Incident, _attempt: int) -> None:
+        """An order fills while no socket is open. The venue refuses new ones until it has, however slow the
+        machine is."""
+        connector = process.connector
+        orders = await self._resting_orders(process)
+        if not orders:
             incident.story = "no order rested on the book"
             return
-        reconnects, fills = process.connector.reconnects, self.watch.filled.get(order.client_order_id, 0)
-        await self._fault(kind="refuse_connections", params={"ms": REFUSE_MS})
-        await self._control(op="drop_sockets", user=self.account)
-        filled = await self._fill(order)
-        incident.happened = filled > 0
-        incident.survived = await self._until(
-            process,
-            lambda: (
-                process.connector.ready
-                and process.connector.reconnects > reconnects
-                and self.watch.filled.get(order.client_order_id, 0) > fills
-            ),
-        )
+        reconnects = connector.reconnects
+        await self._fault(kind="refuse_connections", params={"ms": OUTAGE_MS})
+        try:
+            dropped = await self._control(op="drop_sockets", user=self.account)
+            order, filled = await self._fill_one_of(orders)
+            fills = await self._fills_at_the_venue(order) if order is not None else set()
+        finally:
+            await self._fault(kind="refuse_connections", params={"ms": REST_OF_OUTAGE_MS})
+        back = await self._until(process, lambda: connector.ready and connector.reconnects > reconnects)
+        if order is None or not dropped.get("dropped"):
+            incident.story = "no order was left to fill when the sockets had been dropped"
+            return
+        incident.happened = True
+        incident.survived = back and await self._until(process, lambda: self.watch.has_booked_once(fills))
         incident.story = (
             f"order {order.client_order_id} filled {filled} at the venue while no socket was open; "
             + ("found and booked after the reconnect" if incident.survived else "the fill was not found")
         )
 
-    async def _repeat_a_fill(self, process: LiveProcess, incident: _Incident) -> None:
-        order = await self._resting_order(process)
-        if order is None:
+    async def _repeat_a_fill(self, process: LiveProcess, incident: _Incident, _attempt: int) -> None:
+        connector = process.connector
+        orders = await self._resting_orders(process)
+        if not orders:
             incident.story = "no order rested on the book"
             return
-        connector, fills = process.connector, self.watch.filled.get(order.client_order_id, 0)
+        order = orders[0]
         duplicates = connector.tracker.duplicates_ignored
-        await self._fault(
-            kind="stream_duplicate", channel="userFills", user=self.account, params={"times": 1}
+        fault = await self._fault(
+            kind="stream_duplicate",
+            channel="userFills",
+            user=self.account,
+            cloid=cloid_for(order.client_order_id),
+            params={"times": 1},
         )
-        filled = await self._fill(order)
-        incident.happened = filled > 0
+        await self._fill_one_of([order])
+        # It has happened when it waits no longer: also where the market filled the order before we did.
+        if await self._clear(fault):
+            incident.story = "the order was gone before it could be filled"
+            return
+        incident.happened = True
+        fills = await self._fills_at_the_venue(order)
         incident.survived = await self._until(
             process,
-            lambda: (
-                self.watch.filled.get(order.client_order_id, 0) > fills
-                and connector.tracker.duplicates_ignored > duplicates
-            ),
+            lambda: self.watch.has_booked_once(fills) and connector.tracker.duplicates_ignored > duplicates,
         )
-        incident.story = f"the fill of {filled} came more than once and was booked once"
+        incident.story = f"a fill of order {order.client_order_id} came more than once " + (
+            "and was booked once" if incident.survived else "and was not booked once"
+        )
 
-    async def _resting_order(self, process: LiveProcess) -> OrderView | None:
-        """One of the strategy's orders that rests on the book, once there is one."""
+    async def _resting_orders(self, process: LiveProcess) -> list[OrderView]:
+        """The strategy's orders that rest on the book, once there are any."""
+        connector = process.connector
 
         def resting() -> list[OrderView]:
             return [
                 order
-                for order in process.connector.open_orders(PAIR)
-                if order.state is OrderState.OPEN and order.tag != "demo" and process.connector.ready
+                for order in connector.open_orders(PAIR)
+                if order.state is OrderState.OPEN and order.tag != "demo" and connector.ready
             ]
 
-        if not await self._until(process, lambda: bool(resting())):
-            return None
-        return resting()[0]
+        await self._until(process, lambda: bool(resting()))
+        return resting()
 
-    async def _fill(self, order: OrderView) -> Decimal:
-        """Have the counterparty take half of an order."""
-        answer = await self._control(
-            op="fill_order", user=self.account, oid=int(order.exchange_order_id or 0), fraction="0.5"
-        )
-        return Decimal(answer.get("filled", "0"))
+    async def _fill_one_of(self, orders: Sequence[OrderView]) -> tuple[OrderView | None, Decimal]:
+        """Have the counterparty take half of the first of these orders that still rests at the venue.
+
+        They are named by their cloids: an amend gives an order another exchange id.
+        """
+        for order in orders:
+            answer = await self._control(
+                op="fill_order", user=self.account, oid=cloid_for(order.client_order_id), fraction="0.5"
+            )
+            filled = Decimal(answer.get("filled", "0"))
+            if filled > 0:
+                return order, filled
+        return None, ZERO
+
+    async def _fills_at_the_venue(self, order: OrderView) -> set[_FillId]:
+        """The venue's fills of an order, asked for beside the live process."""
+        rows = await self._post(f"{self.venue['http']}/info", {"type": "userFills", "user": self.account})
+        cloid = cloid_for(order.client_order_id)
+        return {(str(row["oid"]), str(row["tid"])) for row in rows if row.get("cloid") == cloid}
 
     async def _until(self, process: LiveProcess, condition: Callable[[], bool]) -> bool:
         return await process.runtime.until(condition, INCIDENT_S)
@@ -386,15 +446,23 @@ class _Demo:
                     process.kill()
                     await process.wait()
 
-    async def _fault(self, **fault: Any) -> None:
-        await self._post("faults", {"op": "add", "fault": fault})
+    async def _fault(self, **fault: Any) -> int:
+        """Let something go wrong; the number of that fault."""
+        answer: dict[str, int] = await self._post(self.venue["faults"], {"op": "add", "fault": fault})
+        return answer["id"]
+
+    async def _clear(self, fault: int) -> bool:
+        """Call a fault off; whether it was still to come."""
+        answer: dict[str, int] = await self._post(self.venue["faults"], {"op": "clear", "id": fault})
+        return bool(answer["cleared"])
 
     async def _control(self, **operation: Any) -> dict[str, Any]:
-        return await self._post("control", operation)
+        answer: dict[str, Any] = await self._post(self.venue["control"], operation)
+        return answer
 
-    async def _post(self, endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
-        async with self.session.post(self.venue[endpoint], json=body) as response:
-            answer: dict[str, Any] = await response.json()
+    async def _post(self, url: str, body: dict[str, Any]) -> Any:
+        async with self.session.post(url, json=body) as response:
+            answer = await response.json()
             if response.status != 200:
                 log.warning("the simulator refused %s: %s", body, answer)
             return answer
@@ -506,7 +574,10 @@ class _Demo:
             soft_wrap=True,
         )
         for incident in self.incidents:
-            mark = "[green]survived[/green]" if incident.survived else "[red]not survived[/red]"
+            if incident.survived:
+                mark = "[green]survived[/green]"
+            else:
+                mark = f"[red]{'not survived' if incident.happened else 'did not happen'}[/red]"
             say(f"  {mark}  {incident.name}", highlight=False)
         if differences:
             say(f"[red]The ledger and the venue differ in {len(differences)} places:[/red]")
@@ -537,7 +608,9 @@ class _Demo:
         for command in (
             f"orders --ledger {ledger}",
             f"positions --ledger {ledger}",
+            f"why {example} --ledger {ledger}",
             f"history {example} --ledger {ledger}",
+            f"verify --ledger {ledger}",
             *(f"replay {path} --against {ledger}" for path in report["recordings"][:1]),
         ):
             say(f"  {_command_name()} {command}", highlight=False, soft_wrap=True)
