@@ -1,18 +1,28 @@
-"""The demo over many seeds: other markets, other moments for the same faults. Run by `make soak`."""
+"""The demo over many seeds (other markets, other moments for the same faults; run by `make soak`), and where
+the order that an incident needs is gone when the incident comes."""
 
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.soak
+from adapters.cli import demo
+from adapters.cli.bootstrap import LiveProcess
+from adapters.cli.demo import _Demo
+from adapters.cli.exit_codes import ExitCode
+from adapters.cli.run import run_loop
+from adapters.hyperliquid.client_ids import cloid_for
+from domain.in_flight_order import OrderView
 
 SEEDS = range(1, 21)
-TIMEOUT_S = 180.0
+TIMEOUT_S = 300.0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_demo_ends_with_books_that_match_the_venue(seed: int, tmp_path: Path) -> None:
     directory = tmp_path / "demo"
@@ -26,6 +36,8 @@ def test_the_demo_ends_with_books_that_match_the_venue(seed: int, tmp_path: Path
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     report = json.loads(done.stdout)
     assert report["differences"] == []
+    assert all(incident["happened"] and incident["survived"] for incident in report["incidents"])
+    assert report["replay_identical"] is True
     assert report["orders"] > 0
     assert report["fills"] > 0
     assert report["unknown_outcomes_resolved"] >= 1
@@ -33,3 +45,63 @@ def test_the_demo_ends_with_books_that_match_the_venue(seed: int, tmp_path: Path
     assert report["duplicates_ignored"] >= 1
     assert Path(report["ledger"]).is_file()
     assert Path(report["views"]).is_file()
+
+
+class _BeatenToIt(_Demo):
+    """Somebody takes the orders that were found for an incident, the first times that any are."""
+
+    def __init__(self, directory: Path, *, times: int) -> None:
+        super().__init__(directory, seconds=5, seed=7, as_json=True)
+        self.times_left = times
+
+    async def _resting_orders(self, process: LiveProcess) -> list[OrderView]:
+        orders = await super()._resting_orders(process)
+        if self.times_left:
+            self.times_left -= 1
+            for order in orders:
+                await self._control(op="fill_order", user=self.account, oid=cloid_for(order.client_order_id))
+        return orders
+
+
+@pytest.fixture
+def own_logs() -> Iterator[None]:
+    """The logs of a live process in this one, closed at the end."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("own_logs")
+def test_an_incident_whose_order_somebody_else_took_happens_with_another_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "demo"
+    directory.mkdir()
+    assert run_loop(_BeatenToIt(directory, times=1).run()) == ExitCode.OK
+    report = json.loads(capsys.readouterr().out)
+    assert all(incident["happened"] and incident["survived"] for incident in report["incidents"])
+    # The order was gone when the sockets had been dropped; so they were dropped once more.
+    assert report["reconnects"] >= 2
+    assert report["differences"] == []
+
+
+@pytest.mark.usefixtures("own_logs")
+def test_an_incident_that_cannot_happen_is_not_called_survived(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "ATTEMPTS", 1)
+    directory = tmp_path / "demo"
+    directory.mkdir()
+    assert run_loop(_BeatenToIt(directory, times=2).run()) == ExitCode.CHECK_FAILED
+    report = json.loads(capsys.readouterr().out)
+    answer, sockets, fill = report["incidents"]
+    assert answer["survived"]
+    for incident in (sockets, fill):
+        assert (incident["happened"], incident["survived"]) == (False, False)
+    assert "no order was left" in sockets["story"]
+    assert report["differences"] == []
