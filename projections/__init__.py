@@ -34,6 +34,8 @@ from projections.filters import Filter
 from projections.profit import PnlRow, pnl, pnl_between, pnl_totals
 from projections.queries import Views
 from projections.rows import (
+    DiscrepancyRow,
+    DiscrepancyStatus,
     FillRow,
     FundingRow,
     OrderHistory,
@@ -51,6 +53,8 @@ __all__ = [
     "AmbiguousOrderError",
     "DamagedViewsError",
     "Differences",
+    "DiscrepancyRow",
+    "DiscrepancyStatus",
     "Doubt",
     "EventSource",
     "EventSubscription",

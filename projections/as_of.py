@@ -116,7 +116,7 @@ class Past:
         """Where the stretch holds events that moved no position, because they could not be booked."""
         rows = self._connection.execute(
             "SELECT position FROM parked WHERE position BETWEEN ? AND ? AND view IN (?, ?, ?)",
-            (position, self.position, FILLS.name, FUNDING.name, POSITIONS.name),
+            (position, self.position, FILLS, FUNDING.name, POSITIONS.name),
         )
         return {row[0] for row in rows}
 

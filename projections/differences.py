@@ -29,13 +29,15 @@ class PositionChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Differences(msgspec.Struct, frozen=True, kw_only=True):
-    """What the events after `from_position`, up to and with `to_position`, did."""
+    """What the events after `from_position`, up to and with `to_position`, did. `fills_taken_back` counted
+    before, and do not any more; what took the place of one is among `fills`."""
 
     from_position: int
     to_position: int
     orders: list[OrderChange]
     positions: list[PositionChange]
     fills: list[FillRow]
+    fills_taken_back: list[FillRow]
     funding: list[FundingRow]
 
 
@@ -61,6 +63,7 @@ def differences(
                 for after in later.positions(**wanted)
             ],
             fills=later.fills(**wanted),
+            fills_taken_back=later.fills_taken_back(**wanted),
             funding=later.funding(**wanted),
         )
 

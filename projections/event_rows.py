@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+import msgspec
+
 from domain.events import (
     AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountDiscrepancyWaived,
     AccountEvent,
     AccountFillBooked,
     AccountFillCorrected,
@@ -13,14 +19,39 @@ from domain.events import (
     AccountLiquidationNoticed,
     AccountMessageKept,
     AccountPositionAsserted,
+    Fill,
     OrderEvent,
+    OrderFillCorrected,
     OrderFilled,
 )
 from projections.order_fold import Row
 from projections.summaries import summarise
+from projections.tables import FILL_BOOKINGS
 from projections.texts import number_text, optional_text
 
-__all__ = ["account_event_row", "fill_row", "funding_row", "timeline_row"]
+__all__ = [
+    "REPAIRED",
+    "WAIVED",
+    "Booking",
+    "Correction",
+    "account_event_row",
+    "corrected_fill_row",
+    "discrepancy_row",
+    "fill_row",
+    "funding_row",
+    "is_booked_as",
+    "settlement_row",
+    "timeline_row",
+]
+
+Correction: TypeAlias = OrderFillCorrected | AccountFillCorrected
+"""What takes back a fill, or puts another in its place."""
+
+Booking: TypeAlias = OrderFilled | AccountFillBooked | Correction
+"""What may bring a fill."""
+
+REPAIRED, WAIVED = "repaired", "waived"
+"""What became of a discrepancy, in `projections.tables.DISCREPANCY_SETTLEMENTS`."""
 
 
 def timeline_row(position: int, event: OrderEvent, state: str | None) -> Row:
@@ -40,16 +71,15 @@ def timeline_row(position: int, event: OrderEvent, state: str | None) -> Row:
     )
 
 
-def fill_row(position: int, event: OrderFilled | AccountFillBooked) -> Row:
-    """A fill as a row of `projections.tables.FILLS`."""
-    fill = event.fill
+def fill_row(position: int, event: Booking, fill: Fill) -> Row:
+    """The fill that an event books, as a row of `projections.tables.FILL_BOOKINGS` that counts."""
     return (
         position,
         event.venue,
         event.account,
         fill.fill_key,
         fill.trade_id,
-        event.originator_id if type(event) is OrderFilled else None,
+        event.originator_id if isinstance(event, OrderEvent) else None,
         fill.exchange_order_id,
         fill.trading_pair,
         str(fill.trade_type),
@@ -67,7 +97,26 @@ def fill_row(position: int, event: OrderFilled | AccountFillBooked) -> Row:
         fill.exchange_time_ms,
         event.recorded_at_ns,
         str(event.source),
+        None,
+        None,
     )
+
+
+def corrected_fill_row(row: Row, position: int, event: Correction) -> Row:
+    """The row of a fill that counts no more from a position on."""
+    return (*row[: -len(FILL_BOOKINGS.changing)], position, event.recorded_at_ns)
+
+
+def is_booked_as(row: Row, event: Correction) -> bool:
+    """Whether the row of a fill has what the event says was booked, as far as anything is counted by it."""
+    was = fill_row(0, event, event.was)
+    return all(row[column] == was[column] for column in _COUNTED_COLUMNS)
+
+
+_COUNTED_COLUMNS = tuple(
+    list(FILL_BOOKINGS.columns).index(name)
+    for name in ("client_order_id", "trading_pair", "trade_type", "price", "amount", "fee", "fee_token")
+)
 
 
 def funding_row(position: int, event: AccountFundingBooked) -> Row:
@@ -85,6 +134,40 @@ def funding_row(position: int, event: AccountFundingBooked) -> Row:
         event.exchange_time_ms,
         event.recorded_at_ns,
         str(event.source),
+    )
+
+
+def discrepancy_row(position: int, event: AccountDiscrepancyFound) -> Row:
+    """A finding as a row of `projections.tables.DISCREPANCIES_FOUND`."""
+    return (
+        position,
+        event.venue,
+        event.account,
+        event.discrepancy_id,
+        event.kind,
+        event.subject,
+        event.trading_pair or None,
+        event.ours,
+        event.theirs,
+        event.explanation,
+        event.evidence,
+        event.recorded_at_ns,
+    )
+
+
+def settlement_row(position: int, event: AccountDiscrepancyRepaired | AccountDiscrepancyWaived) -> Row:
+    """A repair or a waiver as a row of `projections.tables.DISCREPANCY_SETTLEMENTS`."""
+    repairs = event.repairs if isinstance(event, AccountDiscrepancyRepaired) else None
+    return (
+        position,
+        event.venue,
+        event.account,
+        event.discrepancy_id,
+        WAIVED if repairs is None else REPAIRED,
+        event.reason,
+        event.actor,
+        msgspec.json.encode(repairs or ()).decode(),
+        event.recorded_at_ns,
     )
 
 

@@ -11,6 +11,7 @@ from projections.rows import PositionRow
 __all__ = [
     "Condition",
     "Filter",
+    "discrepancy_conditions",
     "fill_conditions",
     "funding_conditions",
     "order_conditions",
@@ -30,8 +31,8 @@ class Filter(TypedDict, total=False):
 
     `since_ns` is the first moment that counts and `until_ns` the first that does not, in nanoseconds UTC: of
     an order its creation, of a fill or funding payment the venue's time, of an event when it was recorded, of
-    a position its last change. `states` (empty: all) and `tag` (a strategy's) are those of an order, `tag`
-    also of its fills.
+    a position its last change, of a discrepancy when it was found. `states` (empty: all) and `tag` (a
+    strategy's) are those of an order, `tag` also of its fills.
     `after_position`: only what an event after this position of the log added or changed.
     """
 
@@ -88,6 +89,14 @@ def fill_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
 def funding_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
     time = f"coalesce(exchange_time_ms, recorded_at_ns / {_NS_PER_MS})"
     return _market(wanted) + _exchange_time(time, wanted) + _after("position", wanted)
+
+
+def discrepancy_conditions(**wanted: Unpack[Filter]) -> list[Condition]:
+    return (
+        _market(wanted)
+        + _time("found_at_ns", wanted)
+        + _after("coalesce(settled_position, found_position)", wanted)
+    )
 
 
 def timeline_conditions(**wanted: Unpack[Filter]) -> list[Condition]:

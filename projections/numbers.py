@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from domain.events import (
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
+    Fill,
     LedgerEvent,
     OrderAmended,
     OrderCreated,
+    OrderFillCorrected,
     OrderFilled,
 )
 from domain.money import is_usable
@@ -26,8 +29,15 @@ def impossible_numbers(event: LedgerEvent) -> str:
     return "" if judge is None else judge(event)
 
 
-def _fill(event: OrderFilled | AccountFillBooked) -> str:
-    fill = event.fill
+def _booked(event: OrderFilled | AccountFillBooked) -> str:
+    return _fill(event.fill)
+
+
+def _corrected(event: OrderFillCorrected | AccountFillCorrected) -> str:
+    return _fill(event.was) or ("" if event.now is None else _fill(event.now))
+
+
+def _fill(fill: Fill) -> str:
     price, amount, fee = fill.price, fill.amount, fill.fee
     if is_usable(price) and is_usable(amount) and is_usable(fee) and amount > 0 and price >= 0:
         return ""
@@ -51,8 +61,10 @@ def _funding(event: AccountFundingBooked) -> str:
 
 
 _JUDGE: dict[type[LedgerEvent], Callable[..., str]] = {
-    OrderFilled: _fill,
-    AccountFillBooked: _fill,
+    OrderFilled: _booked,
+    AccountFillBooked: _booked,
+    OrderFillCorrected: _corrected,
+    AccountFillCorrected: _corrected,
     OrderCreated: _created,
     OrderAmended: _amended,
     AccountFundingBooked: _funding,

@@ -17,13 +17,14 @@ from domain.events import (
     OrderFilled,
 )
 from domain.fees import Fees
+from domain.money import ZERO
 from domain.position import Position
 from projections.errors import UnfoldableEventError
 from projections.order_fold import Row
 from projections.tables import CHECKPOINT_EVERY, POSITIONS
 from projections.texts import fees_from_text, fees_text, number_text, optional_decimal, optional_text
 
-__all__ = ["PositionFold", "moved_market", "position_from_row", "position_row"]
+__all__ = ["PositionFold", "is_claim", "moved_market", "position_from_row", "position_row"]
 
 MarketKey = tuple[str, str, str]
 """Venue, account, trading pair."""
@@ -53,12 +54,16 @@ class PositionFold:
         self._checkpoints: list[Row] = []
 
     def apply(self, position: int, event: LedgerEvent) -> None:
-        """Fold in an event that `moved_market` names a market for.
+        """Fold in an event that `moved_market` names a market for, or hold one against the fold that claims
+        what the position is (`is_claim`).
 
-        Raises `UnfoldableEventError` when it cannot be; the position then stands as it did.
+        Raises `UnfoldableEventError` when it cannot be folded in, or when the claim is contradicted; the
+        position then stands as it did.
         """
         trading_pair = moved_market(event)
-        assert trading_pair is not None, f"{event.topic} moves no position"
+        if trading_pair is None:
+            self._check(event)
+            return
         key = (event.venue, event.account, trading_pair)
         folded = self._folded.get(key)
         changed = Position(trading_pair=trading_pair) if folded is None else copy(folded.position)
@@ -74,6 +79,19 @@ class PositionFold:
         folded.last_position = position
         folded.updated_at_ns = event.recorded_at_ns
         self._changed[key] = folded
+
+    def _check(self, event: LedgerEvent) -> None:
+        assert isinstance(event, AccountPositionAsserted), f"{event.topic} says nothing of a position"
+        folded = self._folded.get((event.venue, event.account, event.trading_pair))
+        ours, theirs = (
+            number_text(ZERO if folded is None else folded.position.amount),
+            number_text(event.amount),
+        )
+        if ours != theirs:
+            raise UnfoldableEventError(
+                f"the venue stated a position of {theirs} {event.trading_pair}; the events up to there come "
+                f"to {ours}"
+            )
 
     def take_rows(self) -> list[Row]:
         """Rows for `positions` of what changed since the last call."""
@@ -96,6 +114,11 @@ def moved_market(event: LedgerEvent) -> str | None:
     """
     market_of = _MARKET_OF.get(type(event))
     return None if market_of is None else market_of(event)
+
+
+def is_claim(event: LedgerEvent) -> bool:
+    """Whether an event states what a position is, without setting it."""
+    return type(event) is AccountPositionAsserted and not (event.opening or event.adjustment)
 
 
 def _fill(position: Position, event: OrderFilled | AccountFillBooked) -> None:

@@ -1,7 +1,7 @@
 """What every position must be: its last stated balance and the fills after it, bought minus sold.
 
-Taken from the rows of `fills` and from the few events that state a balance or correct a fill, it shares
-nothing with the fold of `projections.position_fold` that it is compared with.
+Taken from the rows of fills and from the few events that state a balance, it shares nothing with the fold of
+`projections.position_fold` that it is compared with.
 """
 
 from __future__ import annotations
@@ -12,43 +12,35 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 from domain.enums import TradeType
-from domain.events import AccountFillCorrected, AccountPositionAsserted, OrderFillCorrected
+from domain.events import AccountPositionAsserted
 from domain.money import MONEY, ZERO
 from projections.event_source import PositionedEvent
-from projections.tables import FILLS
+from projections.tables import FILL_BOOKINGS
 
 __all__ = ["MarketKey", "noted", "position_sums"]
 
 MarketKey = tuple[str, str, str]
 """Venue, account, trading pair."""
 
-_NOTED = frozenset({AccountPositionAsserted, OrderFillCorrected, AccountFillCorrected})
-
 
 def noted(batch: Sequence[PositionedEvent]) -> list[PositionedEvent]:
-    """The events of a batch that `position_sums` needs to be told; there are few."""
-    return [at for at in batch if type(at[1]) in _NOTED]
+    """The events of a batch that state a position; there are few."""
+    return [at for at in batch if type(at[1]) is AccountPositionAsserted]
 
 
 def position_sums(
     connection: sqlite3.Connection, notes: Iterable[PositionedEvent], not_moved: Collection[int]
 ) -> dict[MarketKey, Decimal]:
-    """Per market, in base units. `not_moved` says where events stand that no position could take."""
+    """Per market, in base units. `notes` are the events that state positions (`noted`), `not_moved` says
+    where events stand that no position could take."""
     begins: dict[MarketKey, int] = {}
     sums: dict[MarketKey, Decimal] = {}
     for position, event in notes:
         if position in not_moved:
             continue
-        if isinstance(event, AccountPositionAsserted):
-            if event.opening or event.adjustment:
-                key = (event.venue, event.account, event.trading_pair)
-                begins[key], sums[key] = position, event.amount
-        elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
-            key = (event.venue, event.account, event.was.trading_pair)
-            change = _signed(event.was.trade_type, event.was.amount).copy_negate()
-            if event.now is not None:
-                change = MONEY.add(change, _signed(event.now.trade_type, event.now.amount))
-            sums[key] = MONEY.add(sums.get(key, ZERO), change)
+        if isinstance(event, AccountPositionAsserted) and (event.opening or event.adjustment):
+            key = (event.venue, event.account, event.trading_pair)
+            begins[key], sums[key] = position, event.amount
     for (*market, trade_type, amount), count in _fills(connection, begins, not_moved).items():
         venue, account, trading_pair = market
         key = (venue, account, trading_pair)
@@ -63,13 +55,16 @@ def _signed(trade_type: str, amount: Decimal) -> Decimal:
 def _fills(
     connection: sqlite3.Connection, begins: dict[MarketKey, int], not_moved: Collection[int]
 ) -> Counter[tuple[str, ...]]:
-    """How often each amount was bought or sold in each market since its last stated balance."""
+    """How often each amount was bought or sold in each market since its last stated balance, less how often
+    it was taken back since then."""
     found: Counter[tuple[str, ...]] = Counter()
-    rows = connection.execute(
-        f"SELECT venue, account, trading_pair, trade_type, amount, position FROM {FILLS.name}"
-    )
-    while part := rows.fetchmany(8_192):
-        if begins or not_moved:
-            part = [row for row in part if row[5] > begins.get(row[:3], 0) and row[5] not in not_moved]
-        found.update([row[:5] for row in part])
+    for since, count in (("position", found.update), ("corrected_position", found.subtract)):
+        rows = connection.execute(
+            f"SELECT venue, account, trading_pair, trade_type, amount, {since} FROM {FILL_BOOKINGS.name} "
+            f"WHERE {since} IS NOT NULL"
+        )
+        while part := rows.fetchmany(8_192):
+            if begins or not_moved:
+                part = [row for row in part if row[5] > begins.get(row[:3], 0) and row[5] not in not_moved]
+            count([row[:5] for row in part])
     return found

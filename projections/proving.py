@@ -11,8 +11,10 @@ What is found here is only that all is well. Where it is not, `Unproven` says li
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -31,7 +33,9 @@ from projections.position_sums import noted
 from projections.tables import (
     ACCOUNT_EVENTS,
     CHECKPOINT_EVERY,
-    FILLS,
+    DISCREPANCIES_FOUND,
+    DISCREPANCY_SETTLEMENTS,
+    FILL_BOOKINGS,
     FUNDING,
     LOG_CLOCK,
     ORDER_KEYS,
@@ -53,8 +57,11 @@ STRETCH = 16 * PORTION
 
 _KEYS_PER_LOOK = 500
 
-_ROW_PER_EVENT = (FILLS, FUNDING, ORDER_TIMELINE, ACCOUNT_EVENTS)
+_ROW_PER_EVENT = (FUNDING, ORDER_TIMELINE, ACCOUNT_EVENTS, DISCREPANCIES_FOUND, DISCREPANCY_SETTLEMENTS)
 """The tables whose rows are written once, keyed by the position of their event."""
+
+_CORRECTED = f"{FILL_BOOKINGS.name} corrected"
+"""In the counts of a proof: the fills that it corrects."""
 
 _COUNTED = (ORDERS, ORDER_KEYS, POSITION_CHECKPOINTS, LOG_CLOCK)
 """The tables of which the proof needs to know that they hold nothing else."""
@@ -130,6 +137,32 @@ class _ViewsAsOf:
         # That none is booked twice, `conclude` sees in the rows.
         return set()
 
+    def counted_fills(self, keys: Mapping[BookedKey, str]) -> dict[BookedKey, Row]:
+        """Those that counted where the batch begins which is folded next (`advance`)."""
+        columns = list(FILL_BOOKINGS.columns)
+        (identity,) = FILL_BOOKINGS.unique
+        places = [columns.index(name) for name in identity]
+        found: dict[BookedKey, Row] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), _KEYS_PER_LOOK):
+            part = wanted[start : start + _KEYS_PER_LOOK]
+            # Two statements: each uses the index that holds just its rows.
+            for then in ("corrected_position IS NULL", f"corrected_position > {self._position}"):
+                for row in self._connection.execute(
+                    f"SELECT {', '.join(columns)} FROM {FILL_BOOKINGS.name} WHERE fill_key IN "
+                    f"({', '.join('?' * len(part))}) AND position <= ? AND {then}",
+                    (*(key[0] for key in part), self._position),
+                ):
+                    key, account, venue = (row[place] for place in places)
+                    if (key, account, venue) in found:
+                        raise Unproven("a fill counts twice")
+                    found[key, account, venue] = _uncorrected(row)
+        return {key: row for key, row in found.items() if key in keys}
+
+    def advance(self, position: int) -> None:
+        """Let the fold be at this position."""
+        self._position = position
+
 
 def prove_stretch(
     views: Path,
@@ -154,14 +187,14 @@ def prove_stretch(
 class _Stretch:
     def __init__(self, connection: sqlite3.Connection, events_of: EventsOf, after: int, last: int) -> None:
         self._connection = connection
-        views = _ViewsAsOf(connection, after)
+        self._views = views = _ViewsAsOf(connection, after)
         self._after = after
         self._last = last
         self._clock_before = views.latest_recorded_at_ns()
         self._positions_before = views.position_rows()
         self._positions = {row[:3]: row for row in self._positions_before}
         self._fold = ViewsFold(views, events_of, after)
-        self._counts = dict.fromkeys((table.name for table in _COUNTED), 0)
+        self._counts = dict.fromkeys((*(table.name for table in _COUNTED), _CORRECTED), 0)
         self._portions: dict[Portion, str] = {}
         self._clock = self._clock_before
         self._notes: list[PositionedEvent] = []
@@ -172,6 +205,7 @@ class _Stretch:
             last = min((first // PORTION + 1) * PORTION - 1, self._last)
             if len(batch) != last - first + 1 or batch[-1][0] != last:
                 raise Unproven("a batch that is not complete")
+            self._views.advance(first - 1)
             changed = {table.name: rows for table, rows in self._fold.fold(batch).rows}
             self._notes += noted(batch)
             self._compare(changed, first, last)
@@ -200,6 +234,7 @@ class _Stretch:
             _expect_equal(table, changed[table.name], kept)
             if kept:
                 self._portions[table.name, first // PORTION] = portion_digest(kept)
+        self._compare_fills(changed[FILL_BOOKINGS.name], first, last)
         self._compare_orders(changed[ORDERS.name])
         kept_keys = set(self._with_keys(ORDER_KEYS, [row[0] for row in changed[ORDER_KEYS.name]]))
         if not kept_keys.issuperset(changed[ORDER_KEYS.name]):
@@ -212,6 +247,24 @@ class _Stretch:
         self._positions.update((row[:3], row) for row in changed[POSITIONS.name])
         for table in (ORDER_KEYS, LOG_CLOCK, POSITION_CHECKPOINTS):
             self._counts[table.name] += len(changed[table.name])
+
+    def _compare_fills(self, rows: list[Row], first: int, last: int) -> None:
+        """Of the fills booked in between, those that were corrected later are compared as they were until
+        then; the stretch of the correction compares them as they are."""
+        written = {row[0]: row for row in rows}
+        kept = self._between(FILL_BOOKINGS, "position", first, last)
+        if kept:
+            self._portions[FILL_BOOKINGS.name, first // PORTION] = portion_digest(kept)
+        then = [
+            row if row[_CORRECTED_AT] is None or row[_CORRECTED_AT] <= last else _uncorrected(row)
+            for row in kept
+        ]
+        booked = [written[position] for position in sorted(written) if position >= first]
+        _expect_equal(FILL_BOOKINGS, booked, then)
+        earlier = [written[position] for position in sorted(written) if position < first]
+        there = self._with_keys(FILL_BOOKINGS, [row[0] for row in earlier])
+        _expect_equal(FILL_BOOKINGS, earlier, sorted(there, key=itemgetter(0)))
+        self._counts[_CORRECTED] += sum(row[_CORRECTED_AT] is not None for row in written.values())
 
     def _compare_orders(self, rows: list[Row]) -> None:
         """A row is compared once it is as the views have it: after the order's last event. Before that, it
@@ -252,6 +305,14 @@ class _Stretch:
         ).fetchall()
 
 
+_CORRECTED_AT = list(FILL_BOOKINGS.columns).index("corrected_position")
+
+
+def _uncorrected(row: Row) -> Row:
+    """The row of a fill as long as it counted."""
+    return (*row[:_CORRECTED_AT], *(None for _ in FILL_BOOKINGS.changing))
+
+
 def _expect_equal(table: Table, rows: list[Row], kept: list[Row]) -> None:
     if rows != kept:
         raise Unproven(f"{table.name} differs")
@@ -275,20 +336,47 @@ def conclude(views: sqlite3.Connection, position: int, proofs: Sequence[StretchP
         expected = sum(proof.counts[table.name] for proof in proofs)
         if _count(views, table.name) != expected:
             raise Unproven(f"{table.name} has rows that nothing accounts for")
-    for table in (*_ROW_PER_EVENT, PARKED):
+    corrected = views.execute(
+        f"SELECT count(*) FROM {FILL_BOOKINGS.name} NOT INDEXED WHERE corrected_position IS NOT NULL"
+    ).fetchone()[0]
+    if corrected != sum(proof.counts[_CORRECTED] for proof in proofs):
+        raise Unproven("fills are corrected that nothing corrects")
+    for table in (*_ROW_PER_EVENT, FILL_BOOKINGS, PARKED):
         outside = "position < 1 OR position > ?" if table is not PARKED else "? > 0"
         if views.execute(f"SELECT 1 FROM {table.name} WHERE {outside} LIMIT 1", (position,)).fetchone():
             raise Unproven(f"{table.name} has rows that nothing accounts for")
-    for table in (FILLS, FUNDING):
+    for table in (FILL_BOOKINGS, FUNDING):
         (identity,) = table.unique
         distinct = f"(SELECT DISTINCT {', '.join(identity)} FROM {table.name} NOT INDEXED)"
-        if _count(views, table.name) != views.execute(f"SELECT count(*) FROM {distinct}").fetchone()[0]:
+        again = _booked_again(views) if table is FILL_BOOKINGS and corrected else 0
+        if (
+            _count(views, table.name) - again
+            != views.execute(f"SELECT count(*) FROM {distinct}").fetchone()[0]
+        ):
             raise Unproven(f"{table.name} has one and the same twice")
     portions: dict[Portion, str] = {}
     for proof in proofs:
         portions |= proof.portions
     portions |= portion_digests(views, (table for table in TABLES if not is_by_position(table)), 0, position)
     return combined_digest(position, portions)
+
+
+def _booked_again(views: sqlite3.Connection) -> int:
+    """How many fills there are of keys that a fill had before which counts no more. Raises `Unproven` when
+    two of a key count at the same time."""
+    rows = views.execute(
+        "SELECT fill_key, account, venue, position, corrected_position "
+        f"FROM {FILL_BOOKINGS.name} NOT INDEXED "
+        f"WHERE fill_key IN (SELECT fill_key FROM {FILL_BOOKINGS.name} NOT INDEXED "
+        "WHERE corrected_position IS NOT NULL)"
+    ).fetchall()
+    again = 0
+    for (*earlier, _, until), (*later, begin, _) in pairwise(sorted(rows, key=itemgetter(0, 1, 2, 3))):
+        if earlier == later:
+            again += 1
+            if until is None or until > begin:
+                raise Unproven("a fill counts twice")
+    return again
 
 
 def _count(views: sqlite3.Connection, table: str) -> int:

@@ -26,6 +26,7 @@ from projections.event_source import PastEventSource
 from projections.filters import (
     Condition,
     Filter,
+    discrepancy_conditions,
     fill_conditions,
     funding_conditions,
     order_conditions,
@@ -34,7 +35,9 @@ from projections.filters import (
     timeline_conditions,
 )
 from projections.rows import (
-    TABLE_OF,
+    SOURCE_OF,
+    DiscrepancyRow,
+    FillBooking,
     FillRow,
     FundingRow,
     OrderHistory,
@@ -47,9 +50,11 @@ from projections.rows import (
     row_decoder,
 )
 from projections.strategy_book import book_of
+from projections.tables import CLAIMS, discrepancies_select
 from projections.views_file import connect_for_reading, read_progress, translated
 
 __all__ = [
+    "DiscrepancyRow",
     "FillRow",
     "FundingRow",
     "OrderHistory",
@@ -166,11 +171,34 @@ class Views:
     def fills(
         self, *, client_order_id: str | None = None, limit: int | None = None, **wanted: Unpack[Filter]
     ) -> list[FillRow]:
-        """Fills in the order they were booked; with a `limit` the latest ones. `states` has no meaning."""
-        conditions = fill_conditions(**wanted)
+        """The fills that count, in the order they were booked (what corrects another one: when it did); with
+        a `limit` the latest ones. `states` has no meaning."""
+        conditions = [self._counts(), *fill_conditions(**wanted)]
         if client_order_id is not None:
             conditions.append(("client_order_id = ?", [client_order_id]))
         return self._select(FillRow, self._until_now(conditions), "position", limit)
+
+    def fills_taken_back(self, **wanted: Unpack[Filter]) -> list[FillRow]:
+        """The fills that were booked and count no more, because the venue's history says otherwise. With
+        `after_position` those that counted at that position."""
+        after = wanted.pop("after_position", None)
+        conditions: list[Condition] = [("corrected_position IS NOT NULL", []), *fill_conditions(**wanted)]
+        if self._past is not None:
+            conditions.append(("corrected_position <= ?", [self._past.position]))
+        if after is not None:
+            conditions.append(("position <= ? AND corrected_position > ?", [after, after]))
+        return self._select(FillRow, conditions, "position", None)
+
+    def discrepancies(
+        self, *, only_open: bool = False, limit: int | None = None, **wanted: Unpack[Filter]
+    ) -> list[DiscrepancyRow]:
+        """What reconciliations found, in the order of the log, and what became of it; with a `limit` the
+        latest findings. `only_open`: neither repaired nor waived. `states` and `tag` have no meaning."""
+        conditions = discrepancy_conditions(**wanted)
+        if only_open:
+            conditions.append(("status = 'open'", []))
+        source = None if self._past is None else f"({discrepancies_select(self._past.position)})"
+        return self._select(DiscrepancyRow, conditions, "found_position", limit, source=source)
 
     def funding(self, *, limit: int | None = None, **wanted: Unpack[Filter]) -> list[FundingRow]:
         """Funding payments in the order they were booked; with a `limit` the latest ones. `states` and `tag`
@@ -182,7 +210,9 @@ class Views:
         orders come to alone, without funding. `states` has no meaning."""
         if wanted.get("tag") is not None:
             # All fills of the tag: times are those of the position that they make.
-            rows = book_of(self.fills(tag=wanted["tag"], trading_pair=wanted.get("trading_pair")))
+            conditions = fill_conditions(tag=wanted["tag"], trading_pair=wanted.get("trading_pair"))
+            bookings = self._select(FillBooking, self._until_now(conditions), "position", None)
+            rows = book_of(bookings, None if self._past is None else self._past.position)
         elif self._past is None:
             rows = self._select(PositionRow, [], "venue, account, trading_pair", None)
         else:
@@ -239,7 +269,12 @@ class Views:
 
     def parked(self) -> list[ParkedRow]:
         """What could not be folded, in log order. Empty unless something is wrong with an event."""
-        return self._select(ParkedRow, self._until_now([]), "position, view", None)
+        return self._select(ParkedRow, self._until_now([("view <> ?", [CLAIMS])]), "position, view", None)
+
+    def contradicted(self) -> list[ParkedRow]:
+        """The positions that the venue stated and that are not what the events up to there come to, in log
+        order. Empty unless something is missing from the log."""
+        return self._select(ParkedRow, self._until_now([("view = ?", [CLAIMS])]), "position", None)
 
     def find_order(self, key: str) -> str:
         """The client order id meant by a client id, an exchange id, a venue's order key, or by the beginning
@@ -274,6 +309,11 @@ class Views:
         with translated(self.path):
             return [row[0] for row in self._connection.execute(statement, parameters)]
 
+    def _counts(self) -> Condition:
+        if self._past is None:
+            return "corrected_position IS NULL", []
+        return "(corrected_position IS NULL OR corrected_position > ?)", [self._past.position]
+
     def _until_now(self, conditions: list[Condition]) -> list[Condition]:
         if self._past is None:
             return conditions
@@ -300,9 +340,15 @@ class Views:
         return rows if limit is None else rows[-limit:]
 
     def _select(
-        self, kind: type[Row], conditions: Sequence[Condition], order_by: str, limit: int | None
+        self,
+        kind: type[Row],
+        conditions: Sequence[Condition],
+        order_by: str,
+        limit: int | None,
+        *,
+        source: str | None = None,
     ) -> list[Row]:
-        statement = f"SELECT {json_columns(kind)} FROM {TABLE_OF[kind].name}"
+        statement = f"SELECT {json_columns(kind)} FROM {source or SOURCE_OF[kind]}"
         if conditions:
             statement += f" WHERE {' AND '.join(condition for condition, _ in conditions)}"
         parameters: list[object] = [value for _, values in conditions for value in values]

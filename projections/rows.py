@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,10 +18,13 @@ from domain.enums import (
     TimeInForce,
     TradeType,
 )
-from projections.tables import FILLS, FUNDING, ORDER_TIMELINE, ORDERS, PARKED, POSITIONS, Table
+from projections.tables import FILL_BOOKINGS, FUNDING, ORDER_TIMELINE, ORDERS, PARKED, POSITIONS
 
 __all__ = [
-    "TABLE_OF",
+    "SOURCE_OF",
+    "DiscrepancyRow",
+    "DiscrepancyStatus",
+    "FillBooking",
     "FillRow",
     "FundingRow",
     "OrderHistory",
@@ -111,6 +115,14 @@ class FillRow(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
 
 
+class FillBooking(FillRow, frozen=True, kw_only=True):
+    """An execution as it was booked. From `corrected_position` of the log on it counts no more, because the
+    venue's history says otherwise; None: it counts."""
+
+    corrected_position: int | None
+    corrected_at_ns: int | None
+
+
 class FundingRow(msgspec.Struct, frozen=True, kw_only=True):
     """One funding payment: `amount` is the signed cash effect in `token`, negative when the account paid.
 
@@ -175,8 +187,46 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     state: OrderState | None
 
 
+class DiscrepancyStatus(StrEnum):
+    """What became of a finding."""
+
+    OPEN = "open"
+    REPAIRED = "repaired"
+    WAIVED = "waived"
+
+
+class DiscrepancyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A difference between the books and the venue that a reconciliation found, and what became of it.
+
+    `kind` is one of `domain.discrepancies.DiscrepancyKind`, `subject` what it is about (an order id, a fill
+    key, a trading pair), `ours` and `theirs` the two sides, `evidence` the venue's own words (JSON).
+    `settled_position` and `settled_at_ns` are None, `reason` (why the settlement is right) and `actor` (who
+    made it) empty while it is open. `repairs` names the events of a repair, `<topic> <aggregate> <version>`.
+    """
+
+    discrepancy_id: str
+    venue: str
+    account: str
+    kind: str
+    subject: str
+    trading_pair: str | None
+    ours: str
+    theirs: str
+    explanation: str
+    evidence: str
+    found_position: int
+    found_at_ns: int
+    status: DiscrepancyStatus
+    settled_position: int | None
+    settled_at_ns: int | None
+    reason: str
+    actor: str
+    repairs: list[str]
+
+
 class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a view could not take. An order parked in the view `orders` stays as it was before it."""
+    """An event that a view could not take. An order parked in the view `orders` stays as it was before it.
+    In the view `claims`: a position that the venue stated and that the events up to there contradict."""
 
     position: int
     view: str
@@ -193,17 +243,24 @@ class OrderHistory(msgspec.Struct, frozen=True, kw_only=True):
     fills: list[FillRow]
 
 
-Row = TypeVar("Row", OrderRow, FillRow, FundingRow, PositionRow, TimelineRow, ParkedRow)
+Row = TypeVar(
+    "Row", OrderRow, FillRow, FillBooking, FundingRow, PositionRow, TimelineRow, DiscrepancyRow, ParkedRow
+)
 
-TABLE_OF: dict[type[msgspec.Struct], Table] = {
-    OrderRow: ORDERS,
-    FillRow: FILLS,
-    FundingRow: FUNDING,
-    PositionRow: POSITIONS,
-    TimelineRow: ORDER_TIMELINE,
-    ParkedRow: PARKED,
+SOURCE_OF: dict[type[msgspec.Struct], str] = {
+    OrderRow: ORDERS.name,
+    FillRow: FILL_BOOKINGS.name,
+    FillBooking: FILL_BOOKINGS.name,
+    FundingRow: FUNDING.name,
+    PositionRow: POSITIONS.name,
+    TimelineRow: ORDER_TIMELINE.name,
+    DiscrepancyRow: "discrepancies",
+    ParkedRow: PARKED.name,
 }
-"""Where the rows of a kind stand. A table may have columns that are of no interest to who asks."""
+"""The table or view that a kind of rows stands in. It may have columns that are of no interest to who
+asks."""
+
+_JSON_COLUMNS = frozenset({"fees", "repairs"})
 
 
 def json_columns(kind: type[Row]) -> str:
@@ -212,7 +269,9 @@ def json_columns(kind: type[Row]) -> str:
     SQLite writes it and msgspec reads it in half the time that a row takes which is handed over value by
     value.
     """
-    members = (f"'{name}', {f'json({name})' if name == 'fees' else name}" for name in kind.__struct_fields__)
+    members = (
+        f"'{name}', {f'json({name})' if name in _JSON_COLUMNS else name}" for name in kind.__struct_fields__
+    )
     return f"json_object({', '.join(members)})"
 
 

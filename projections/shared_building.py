@@ -12,15 +12,22 @@ import multiprocessing
 import signal
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from domain.event_codec import EncodedEvents, decode_event, encode_events
-from domain.events import LedgerEvent
+from domain.events import (
+    AccountFillBooked,
+    AccountFillCorrected,
+    LedgerEvent,
+    OrderFillCorrected,
+    OrderFilled,
+)
 from projections.canonical import PORTION
 from projections.errors import UnfoldableEventError, ViewsError
+from projections.event_rows import fill_row
 from projections.event_source import EventSource, PastEventSource, UnreadableEvent
 from projections.order_fold import Row
 from projections.position_fold import PositionFold
@@ -146,6 +153,20 @@ class _Before:
 
     def booked(self, table: Table, keys: Collection[BookedKey]) -> set[BookedKey]:
         return set()
+
+    def counted_fills(self, keys: Mapping[BookedKey, str]) -> dict[BookedKey, Row]:
+        counted: dict[BookedKey, Row] = {}
+        for history in self._source.events_until(sorted(set(keys.values())), self._position).values():
+            for position, event in history:
+                if isinstance(event, OrderFilled | AccountFillBooked):
+                    key = (event.fill.fill_key, event.account, event.venue)
+                    counted[key] = fill_row(position, event, event.fill)
+                elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
+                    counted.pop((event.was.fill_key, event.account, event.venue), None)
+                    if event.now is not None:
+                        key = (event.now.fill_key, event.account, event.venue)
+                        counted[key] = fill_row(position, event, event.now)
+        return {key: row for key, row in counted.items() if key in keys}
 
 
 class _Moves(PositionFold):

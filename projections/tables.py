@@ -11,10 +11,13 @@ import msgspec
 __all__ = [
     "ACCOUNT_EVENTS",
     "CHECKPOINT_EVERY",
+    "CLAIMS",
+    "DISCREPANCIES_FOUND",
+    "DISCREPANCY_SETTLEMENTS",
     "FILLS",
+    "FILL_BOOKINGS",
     "FUNDING",
     "LOG_CLOCK",
-    "OPEN_ORDERS_VIEW",
     "ORDERS",
     "ORDER_KEYS",
     "ORDER_TIMELINE",
@@ -23,10 +26,12 @@ __all__ = [
     "POSITION_CHECKPOINTS",
     "SCHEMA_VERSION",
     "TABLES",
+    "VIEWS",
     "Table",
+    "discrepancies_select",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of a table or of what a fold writes into it; older views are then built again."""
 
 CHECKPOINT_EVERY = 1_024
@@ -38,9 +43,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     """One table. A row is a tuple in the order of `columns`; its text and integer types are given there.
 
     Rows of a table with `changing` columns are written again under the same `key`, and only those columns
-    change; of any other table rows are inserted once. `unique` guards the folds' own promises. `indexes`
-    serve the queries and are made last when many rows are loaded at once: name, then columns, with
-    ` WHERE …` for a partial one.
+    change; of any other table rows are inserted once. `unique` guards the folds' own promises, among the rows
+    that meet the condition `unique_among` (empty: all). `indexes` serve the queries and are made last when
+    many rows are loaded at once: name, then columns, with ` WHERE …` for a partial one.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     key: tuple[str, ...]
     changing: tuple[str, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
+    unique_among: str = ""
     indexes: tuple[tuple[str, str], ...] = ()
 
     def write_statement(self, rows: int = 1) -> str:
@@ -140,9 +146,6 @@ ORDERS = Table(
 found that were different at a position in the past.
 """
 
-OPEN_ORDERS_VIEW = "CREATE VIEW open_orders AS SELECT * FROM orders WHERE done = 0"
-"""Every order that is not done, those with an unknown outcome included; a partial index holds just these."""
-
 ORDER_KEYS = Table(
     name="order_keys",
     columns={"key": str, "client_order_id": str, "kind": str},
@@ -151,8 +154,8 @@ ORDER_KEYS = Table(
 )
 """The ids an order can be found by besides its client id: all its exchange ids, and the venue's order key."""
 
-FILLS = Table(
-    name="fills",
+FILL_BOOKINGS = Table(
+    name="fill_bookings",
     columns={
         "position": int,
         "venue": str,
@@ -177,20 +180,46 @@ FILLS = Table(
         "exchange_time_ms": int,
         "recorded_at_ns": int,
         "source": str,
+        "corrected_position": int,
+        "corrected_at_ns": int,
     },
-    nullable=frozenset({"client_order_id", "builder_fee", "closed_pnl", "start_position"}),
+    nullable=frozenset(
+        {
+            "client_order_id",
+            "builder_fee",
+            "closed_pnl",
+            "start_position",
+            "corrected_position",
+            "corrected_at_ns",
+        }
+    ),
     key=("position",),
+    changing=("corrected_position", "corrected_at_ns"),
     unique=(("fill_key", "account", "venue"),),
+    unique_among="corrected_position IS NULL",
     indexes=(
         ("fills_by_order", "client_order_id, position"),
         ("fills_by_pair", "trading_pair, position"),
         ("fills_by_time", "exchange_time_ms"),
+        ("fills_corrected", "fill_key, position WHERE corrected_position IS NOT NULL"),
     ),
 )
-"""One row per fill key. `client_order_id` is NULL for one that belongs to no order (liquidation, settlement).
+"""Every execution as it was booked, and from which position on it counts no more (NULL: it still counts),
+because the venue's history says otherwise. What takes its place is a row of its own, at the position of the
+correction. No two rows of one fill key count at the same time.
 
-`closed_pnl` and `start_position` are the venue's own figures, kept for checking.
+`client_order_id` is NULL for one that belongs to no order (liquidation, settlement). `closed_pnl` and
+`start_position` are the venue's own figures, kept for checking.
 """
+
+FILLS = "fills"
+"""The view of the fills that count: one row per fill key."""
+
+_FILLS_VIEW = (
+    f"CREATE VIEW {FILLS} AS SELECT "
+    + ", ".join(column for column in FILL_BOOKINGS.columns if not column.startswith("corrected_"))
+    + f" FROM {FILL_BOOKINGS.name} WHERE corrected_position IS NULL"
+)
 
 POSITIONS = Table(
     name="positions",
@@ -318,6 +347,82 @@ ACCOUNT_EVENTS = Table(
 )
 """One row per event of an account. `detail` is the venue's own record where the event carries one."""
 
+DISCREPANCIES_FOUND = Table(
+    name="discrepancies_found",
+    columns={
+        "position": int,
+        "venue": str,
+        "account": str,
+        "discrepancy_id": str,
+        "kind": str,
+        "subject": str,
+        "trading_pair": str,
+        "ours": str,
+        "theirs": str,
+        "explanation": str,
+        "evidence": str,
+        "recorded_at_ns": int,
+    },
+    nullable=frozenset({"trading_pair"}),
+    key=("position",),
+    indexes=(("discrepancies_by_id", "discrepancy_id, position"),),
+)
+"""One row per finding: that the books and the venue differ. The same id comes again when the same difference
+does, after it was repaired."""
+
+DISCREPANCY_SETTLEMENTS = Table(
+    name="discrepancy_settlements",
+    columns={
+        "position": int,
+        "venue": str,
+        "account": str,
+        "discrepancy_id": str,
+        "status": str,
+        "reason": str,
+        "actor": str,
+        "repairs": str,
+        "recorded_at_ns": int,
+    },
+    key=("position",),
+    indexes=(("settlements_by_id", "discrepancy_id, position"),),
+)
+"""One row per repair or waiver of a finding; `repairs` names the events of a repair (a JSON array)."""
+
+
+def discrepancies_select(until: int | None = None) -> str:
+    """The statement that gives every finding with what became of it: by the last settlement of it before it
+    was found again. `until` is the last position that counts; None for now."""
+    found, settled, again = (
+        "" if until is None else f" AND {name}.position <= {until}" for name in ("found", "settled", "again")
+    )
+    return f"""\
+SELECT found.discrepancy_id, found.venue, found.account, found.kind, found.subject, found.trading_pair,
+    found.ours, found.theirs, found.explanation, found.evidence, found.position AS found_position,
+    found.recorded_at_ns AS found_at_ns, coalesce(settlement.status, 'open') AS status,
+    settlement.position AS settled_position, settlement.recorded_at_ns AS settled_at_ns,
+    coalesce(settlement.reason, '') AS reason, coalesce(settlement.actor, '') AS actor,
+    coalesce(settlement.repairs, '[]') AS repairs
+FROM {DISCREPANCIES_FOUND.name} AS found
+LEFT JOIN {DISCREPANCY_SETTLEMENTS.name} AS settlement ON settlement.position = (
+    SELECT max(settled.position) FROM {DISCREPANCY_SETTLEMENTS.name} AS settled
+    WHERE settled.discrepancy_id = found.discrepancy_id AND settled.account = found.account
+        AND settled.venue = found.venue AND settled.position > found.position{settled}
+        AND NOT EXISTS (
+            SELECT 1 FROM {DISCREPANCIES_FOUND.name} AS again
+            WHERE again.discrepancy_id = found.discrepancy_id AND again.account = found.account
+                AND again.venue = found.venue AND again.position > found.position
+                AND again.position < settled.position{again}))
+WHERE true{found}"""
+
+
+VIEWS: tuple[str, ...] = (
+    "CREATE VIEW open_orders AS SELECT * FROM orders WHERE done = 0",
+    _FILLS_VIEW,
+    f"CREATE VIEW discrepancies AS {discrepancies_select()}",
+)
+"""What the tables are asked for most: the orders that are not done (also those with an unknown outcome), the
+fills that count, the findings with what became of them."""
+
 PARKED = Table(
     name="parked",
     columns={"position": int, "view": str, "aggregate": str, "reason": str},
@@ -325,14 +430,19 @@ PARKED = Table(
 )
 """Events that a view could not take, and why. A parked order stays as it was before that event."""
 
+CLAIMS = "claims"
+"""In `parked.view`: the venue stated a position that is not what the events up to there make it."""
+
 TABLES: tuple[Table, ...] = (
     ORDERS,
     ORDER_KEYS,
-    FILLS,
+    FILL_BOOKINGS,
     POSITIONS,
     FUNDING,
     ORDER_TIMELINE,
     ACCOUNT_EVENTS,
+    DISCREPANCIES_FOUND,
+    DISCREPANCY_SETTLEMENTS,
     PARKED,
     POSITION_CHECKPOINTS,
     LOG_CLOCK,

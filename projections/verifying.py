@@ -25,10 +25,11 @@ from projections.errors import ViewsError, ViewsMissingError, ViewsUnavailableEr
 from projections.event_source import EventSource, EventSubscription, OnUnreadable, PositionedEvent
 from projections.follower import LOAD_BATCH, Follower
 from projections.order_fold import Row
+from projections.position_fold import is_claim
 from projections.position_sums import MarketKey, noted, position_sums
 from projections.proving import StretchProof, Unproven, conclude
 from projections.queries import ParkedRow
-from projections.tables import PARKED, POSITIONS, SCHEMA_VERSION, TABLES, Table
+from projections.tables import CLAIMS, PARKED, POSITIONS, SCHEMA_VERSION, TABLES, Table
 from projections.views_file import (
     EVENT_VOCABULARY,
     Progress,
@@ -69,14 +70,17 @@ class ViewsReport(msgspec.Struct, frozen=True, kw_only=True):
     """What building everything again showed.
 
     `position` is how far was built, `digest` what the rebuilt views come to there. `parked` are the events
-    that would not fold, in log order. `views_position` is where the compared views stood, `difference` the
-    first place where they differ, or why they cannot be compared.
+    that would not fold, in log order. `claims` counts the positions that the venue stated for checking,
+    `contradicted` are those that the events up to there do not come to. `views_position` is where the
+    compared views stood, `difference` the first place where they differ, or why they cannot be compared.
     """
 
     position: int
     digest: str
     markets: int
     parked: tuple[ParkedRow, ...]
+    claims: int
+    contradicted: tuple[ParkedRow, ...]
     mismatches: tuple[PositionMismatch, ...]
     views: ViewsVerdict
     views_position: int | None = None
@@ -121,13 +125,16 @@ def verify_views(source: EventSource, views: Path, on_progress: OnProgress | Non
                 _follow(source, file, target, notes, report_progress, target)
             with closing(connect_for_reading(built)) as rebuilt, translated(built):
                 parked = _parked(rebuilt)
+                not_folded = [row for row in parked if row.view != CLAIMS]
                 positions = _positions(rebuilt)
                 mismatches = _mismatches(rebuilt, positions, notes, parked)
             return ViewsReport(
                 position=target,
                 digest=views_digest(built),
                 markets=len(positions),
-                parked=tuple(parked),
+                parked=tuple(not_folded),
+                claims=_claims(notes),
+                contradicted=tuple(row for row in parked if row.view == CLAIMS),
                 mismatches=mismatches,
                 views=found,
                 views_position=views_position,
@@ -155,6 +162,8 @@ def proven_report(views: Path, source: EventSource, proofs: Sequence[StretchProo
             digest=digest,
             markets=len(positions),
             parked=(),
+            claims=_claims(notes),
+            contradicted=(),
             mismatches=_mismatches(kept, positions, notes, ()),
             views=found,
             views_position=progress.position,
@@ -321,6 +330,10 @@ def _parked(connection: sqlite3.Connection) -> list[ParkedRow]:
         ParkedRow(position=position, view=view, aggregate=aggregate, reason=reason)
         for position, view, aggregate, reason in _rows(connection, PARKED)
     ]
+
+
+def _claims(notes: Iterable[PositionedEvent]) -> int:
+    return sum(is_claim(event) for _, event in notes)
 
 
 def _positions(connection: sqlite3.Connection) -> dict[MarketKey, Decimal]:

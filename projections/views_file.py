@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import chain
@@ -30,13 +30,14 @@ from projections.errors import (
 )
 from projections.order_fold import Row
 from projections.tables import (
+    FILL_BOOKINGS,
     LOG_CLOCK,
-    OPEN_ORDERS_VIEW,
     ORDERS,
     PARKED,
     POSITIONS,
     SCHEMA_VERSION,
     TABLES,
+    VIEWS,
     Table,
 )
 from projections.views_fold import ALL_VIEWS, BookedKey, ChangedRows
@@ -252,18 +253,34 @@ class ViewsFile:
         return row[0] or 0
 
     def booked(self, table: Table, keys: Collection[BookedKey]) -> set[BookedKey]:
-        """Those of the keys that `fills` or `funding` already holds."""
+        """Those of the keys that a fill which counts, or a funding payment, already has."""
         (identity,) = table.unique
-        columns = ", ".join(identity)
-        found: set[BookedKey] = set()
+        return set(self._with_keys(table, identity, keys)).intersection(keys)
+
+    def counted_fills(self, keys: Mapping[BookedKey, str]) -> dict[BookedKey, Row]:
+        """The rows of the fills that count under these keys."""
+        columns = list(FILL_BOOKINGS.columns)
+        (identity,) = FILL_BOOKINGS.unique
+        places = [columns.index(name) for name in identity]
+        found: dict[BookedKey, Row] = {}
+        for row in self._with_keys(FILL_BOOKINGS, columns, keys):
+            key, account, venue = (row[place] for place in places)
+            found[key, account, venue] = row
+        return {key: row for key, row in found.items() if key in keys}
+
+    def _with_keys(self, table: Table, columns: Iterable[str], keys: Collection[BookedKey]) -> Iterator[Row]:
+        (identity,) = table.unique
+        among = f" AND {table.unique_among}" if table.unique_among else ""
         wanted = list(keys)
-        with translated(self.path):
-            for start in range(0, len(wanted), _KEYS_PER_LOOK):
-                part = wanted[start : start + _KEYS_PER_LOOK]
-                marks = ", ".join("?" * len(part))
-                statement = f"SELECT {columns} FROM {table.name} WHERE {identity[0]} IN ({marks})"
-                found.update(self._connection.execute(statement, [key[0] for key in part]))
-        return found.intersection(keys)
+        for start in range(0, len(wanted), _KEYS_PER_LOOK):
+            part = wanted[start : start + _KEYS_PER_LOOK]
+            statement = (
+                f"SELECT {', '.join(columns)} FROM {table.name} "
+                f"WHERE {identity[0]} IN ({', '.join('?' * len(part))}){among}"
+            )
+            with translated(self.path):
+                rows = self._connection.execute(statement, [key[0] for key in part]).fetchall()
+            yield from rows
 
 
 def remove_file(path: Path) -> None:
@@ -296,8 +313,13 @@ def _create_schema(database: sqlite_utils.Database, progress: Progress) -> None:
                 not_null=set(table.columns) - table.nullable,
             )
             for columns in table.unique:
-                database.table(table.name).create_index(columns, unique=True)
-        database.execute(OPEN_ORDERS_VIEW)
+                among = f" WHERE {table.unique_among}" if table.unique_among else ""
+                database.execute(
+                    f"CREATE UNIQUE INDEX idx_{table.name}_{'_'.join(columns)} "
+                    f"ON {table.name} ({', '.join(columns)}){among}"
+                )
+        for view in VIEWS:
+            database.execute(view)
         database.table("progress").insert(msgspec.structs.asdict(progress), pk="ledger_id")
         database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
 

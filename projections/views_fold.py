@@ -6,26 +6,45 @@ that stops folding still has its fills booked and its position moved.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from domain.events import (
+    AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountDiscrepancyWaived,
     AccountEvent,
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     LedgerEvent,
     OrderEvent,
+    OrderFillCorrected,
     OrderFilled,
 )
 from projections.errors import UnfoldableEventError
-from projections.event_rows import account_event_row, fill_row, funding_row, timeline_row
+from projections.event_rows import (
+    Correction,
+    account_event_row,
+    corrected_fill_row,
+    discrepancy_row,
+    fill_row,
+    funding_row,
+    is_booked_as,
+    settlement_row,
+    timeline_row,
+)
 from projections.event_source import PositionedEvent, UnreadableEvent
 from projections.numbers import impossible_numbers
 from projections.order_fold import DONE_ORDERS_KEPT, EventsOf, OrderFold, Row
-from projections.position_fold import PositionFold, moved_market
+from projections.position_fold import PositionFold, is_claim, moved_market
 from projections.tables import (
     ACCOUNT_EVENTS,
     CHECKPOINT_EVERY,
+    CLAIMS,
+    DISCREPANCIES_FOUND,
+    DISCREPANCY_SETTLEMENTS,
+    FILL_BOOKINGS,
     FILLS,
     FUNDING,
     LOG_CLOCK,
@@ -63,7 +82,11 @@ class FoldedViews(Protocol):
         """The latest time our clock showed in any event folded so far; 0 before the first."""
 
     def booked(self, table: Table, keys: Collection[BookedKey]) -> set[BookedKey]:
-        """Those of the keys that `fills` or `funding` already holds."""
+        """Those of the keys that a fill which counts, or a funding payment, already has."""
+
+    def counted_fills(self, keys: Mapping[BookedKey, str]) -> Mapping[BookedKey, Row]:
+        """The rows of the fills that count under these keys. To each key is given which aggregate corrects
+        it: no other can hold that fill."""
 
 
 class ChangedRows:
@@ -102,10 +125,13 @@ class ViewsFold:
         self._funding: list[Row] = []
         self._timeline: list[Row] = []
         self._account_events: list[Row] = []
+        self._found: list[Row] = []
+        self._settled: list[Row] = []
         self._parked: list[Row] = []
         self._latest_ns = views.latest_recorded_at_ns()
         self._clock: dict[int, int] = {}
-        self._booked_fills: set[BookedKey] = set()
+        self._booked_fills: dict[BookedKey, Row | None] = {}
+        """Of the keys in the batch, those of fills that count; with their row where a correction may ask."""
         self._booked_funding: set[BookedKey] = set()
 
     @property
@@ -143,42 +169,84 @@ class ViewsFold:
             self._timeline.append(timeline_row(position, event, state))
         elif isinstance(event, AccountEvent):
             self._account_events.append(account_event_row(position, event))
-        if moved_market(event) is not None:
+            if isinstance(event, AccountDiscrepancyFound):
+                self._found.append(discrepancy_row(position, event))
+            elif isinstance(event, AccountDiscrepancyRepaired | AccountDiscrepancyWaived):
+                self._settled.append(settlement_row(position, event))
+        if moved_market(event) is not None or is_claim(event):
             self._book(position, event, wrong)
 
     def _book(self, position: int, event: LedgerEvent, wrong: str) -> None:
-        """Fills and funding once per key, then what they and the rest do to a position."""
+        """Fills and funding once per key, then what they and the rest do to a position, or say about it."""
         kind = type(event)
         view = POSITIONS.name
-        if kind is OrderFilled or kind is AccountFillBooked:
-            view = FILLS.name
+        is_fill = kind is OrderFilled or kind is AccountFillBooked
+        if is_fill or kind is OrderFillCorrected or kind is AccountFillCorrected:
+            view = FILLS
         elif kind is AccountFundingBooked:
             view = FUNDING.name
         try:
             if wrong:
                 raise UnfoldableEventError(wrong)
-            if view is FILLS.name:
-                _take(self._booked_fills, event.fill.fill_key, event)  # type: ignore[attr-defined]
-                self._fills.append(fill_row(position, event))  # type: ignore[arg-type]
+            if is_fill:
+                self._book_fill(position, event)  # type: ignore[arg-type]
+            elif view is FILLS:
+                self._correct_fill(position, event)  # type: ignore[arg-type]
             elif view is FUNDING.name:
                 _take(self._booked_funding, event.funding_key, event)  # type: ignore[attr-defined]
                 self._funding.append(funding_row(position, event))  # type: ignore[arg-type]
-            view = POSITIONS.name
+            view = CLAIMS if is_claim(event) else POSITIONS.name
             self._positions.apply(position, event)
         except UnfoldableEventError as error:
             self._park(position, view, event.originator_id, error)
+
+    def _book_fill(self, position: int, event: OrderFilled | AccountFillBooked) -> None:
+        identity = (event.fill.fill_key, event.account, event.venue)
+        if identity in self._booked_fills:
+            raise UnfoldableEventError(f"{event.fill.fill_key!r} is booked already, at an earlier position")
+        self._booked_fills[identity] = row = fill_row(position, event, event.fill)
+        self._fills.append(row)
+
+    def _correct_fill(self, position: int, event: Correction) -> None:
+        was, now = event.was, event.now
+        identity = (was.fill_key, event.account, event.venue)
+        row = self._booked_fills.get(identity)
+        if row is None:
+            raise UnfoldableEventError(f"{was.fill_key!r} is to be corrected and is not booked")
+        if not is_booked_as(row, event):
+            raise UnfoldableEventError(f"{was.fill_key!r} is booked otherwise than the correction says")
+        if now is not None:
+            if now.trading_pair != was.trading_pair:
+                raise UnfoldableEventError(f"{was.fill_key!r} cannot be corrected to another market")
+            if now.fill_key != was.fill_key and (now.fill_key, *identity[1:]) in self._booked_fills:
+                raise UnfoldableEventError(f"{now.fill_key!r} is booked already, at an earlier position")
+        del self._booked_fills[identity]
+        # The old row first: no two of a key may count at the same time, not even while they are written.
+        self._fills.append(corrected_fill_row(row, position, event))
+        if now is not None:
+            self._booked_fills[now.fill_key, event.account, event.venue] = row = fill_row(
+                position, event, now
+            )
+            self._fills.append(row)
 
     def _look_up_keys(self, batch: Sequence[PositionedEvent]) -> None:
         """Learn in one look which keys of the batch the views hold from before it."""
         fills: set[BookedKey] = set()
         funding: set[BookedKey] = set()
+        corrected: dict[BookedKey, str] = {}
         for _, event in batch:
             kind = type(event)
             if kind is OrderFilled or kind is AccountFillBooked:
                 fills.add((event.fill.fill_key, event.account, event.venue))  # type: ignore[attr-defined]
             elif kind is AccountFundingBooked:
                 funding.add((event.funding_key, event.account, event.venue))  # type: ignore[attr-defined]
-        self._booked_fills = self._views.booked(FILLS, fills) if fills else set()
+            elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
+                corrected[event.was.fill_key, event.account, event.venue] = event.originator_id
+                if event.now is not None:
+                    fills.add((event.now.fill_key, event.account, event.venue))
+        self._booked_fills = dict.fromkeys(self._views.booked(FILL_BOOKINGS, fills)) if fills else {}
+        if corrected:
+            self._booked_fills |= self._views.counted_fills(corrected)
         self._booked_funding = self._views.booked(FUNDING, funding) if funding else set()
 
     def _park_unreadable(self, unreadable: UnreadableEvent) -> None:
@@ -200,17 +268,20 @@ class ViewsFold:
         changed.rows = [
             (ORDERS, orders),
             (ORDER_KEYS, order_keys),
-            (FILLS, self._fills),
+            (FILL_BOOKINGS, self._fills),
             (POSITIONS, self._positions.take_rows()),
             (FUNDING, self._funding),
             (ORDER_TIMELINE, self._timeline),
             (ACCOUNT_EVENTS, self._account_events),
+            (DISCREPANCIES_FOUND, self._found),
+            (DISCREPANCY_SETTLEMENTS, self._settled),
             (PARKED, self._parked),
             (POSITION_CHECKPOINTS, self._positions.take_checkpoints()),
             (LOG_CLOCK, list(self._clock.items())),
         ]
         self._clock = {}
         self._fills, self._funding, self._timeline, self._account_events, self._parked = [], [], [], [], []
+        self._found, self._settled = [], []
         return changed
 
 

@@ -102,10 +102,14 @@ def _say_what_is_missing(views: Views, target: int) -> None:
             "the process that keeps them is catching up, or has trouble writing them.",
             file=sys.stderr,
         )
-    if parked := views.parked():
-        first = parked[0]
-        text = (
-            f"warning: {len(parked)} events could not be folded and are left out; the first is at position "
-            f"{first.position} ({first.view}, {first.aggregate}): {first.reason}"
-        )
-        print(printable(text), file=sys.stderr)
+    for rows, what in (
+        (views.parked(), "events could not be folded and are left out"),
+        (views.contradicted(), "positions that the venue stated are contradicted by the events up to there"),
+    ):
+        if rows:
+            first = rows[0]
+            text = (
+                f"warning: {len(rows)} {what}; the first is at position {first.position} ({first.view}, "
+                f"{first.aggregate}): {first.reason}"
+            )
+            print(printable(text), file=sys.stderr)

@@ -17,7 +17,8 @@ from projections.sql import SqlAnswer, SqlError, SqlViews
 __all__ = ["register"]
 
 _EPILOG = """\
-Tables: orders, open_orders, fills, positions, funding, order_timeline, account_events, order_keys, parked.
+Tables: orders, open_orders, fills, positions, funding, discrepancies, order_timeline, account_events,
+order_keys, parked; fill_bookings also has the fills that were taken back or replaced.
 Amounts are decimal texts. SUM() makes floats of them; decimal_sum(x), decimal_add(x, y), decimal_sub(x, y),
 decimal_mul(x, y) and decimal_cmp(x, y) are exact.
 

@@ -69,8 +69,9 @@ def register(subparsers: Any) -> None:
         "verify",
         help="check a ledger from its first event to its views",
         description="Recompute the hash chain, look for holes in positions and versions, compare the key "
-        "index with the events, fold every order and account, add the fills up to the positions, and compare "
-        "the views with a rebuild. Changes nothing; works while the ledger is live.",
+        "index with the events, fold every order and account, add the fills up to the positions, hold the "
+        "positions against what the venue stated them to be, and compare the views with a rebuild. Changes "
+        "nothing; works while the ledger is live.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -145,9 +146,10 @@ def _report(chain: ChainReport, sealed: SealReport | None, views: ViewsReport | 
         checks.append(Check(name="seals", ok=sealed.ok, detail=sealed.reason or detail))
     if views is None:
         why = "not looked at: the events are damaged"
-        checks += [Check(name=name, ok=None, detail=why) for name in ("fold", "positions", "views")]
+        names = ("fold", "positions", "claims", "views")
+        checks += [Check(name=name, ok=None, detail=why) for name in names]
     else:
-        checks += [_fold_check(views), _positions_check(views), _views_check(views)]
+        checks += [_fold_check(views), _positions_check(views), _claims_check(views), _views_check(views)]
     code, position, reason = _verdict(chain, sealed, views)
     return VerifyReport(
         ledger=chain.path,
@@ -172,8 +174,9 @@ def _verdict(
         return ExitCode.LEDGER_DAMAGED, chain.first_bad_position, chain.reason
     if sealed is not None and not sealed.ok:
         return ExitCode.LEDGER_DAMAGED, sealed.first_bad_position, sealed.reason
-    if views is not None and views.parked:
-        return ExitCode.LEDGER_DAMAGED, views.parked[0].position, views.parked[0].reason
+    if views is not None and (bad := [*views.parked[:1], *views.contradicted[:1]]):
+        first = min(bad, key=lambda row: row.position)
+        return ExitCode.LEDGER_DAMAGED, first.position, first.reason
     if views is not None and views.mismatches:
         return ExitCode.CHECK_FAILED, None, _positions_check(views).detail
     if views is not None and not views.views_ok:
@@ -208,6 +211,19 @@ def _positions_check(views: ViewsReport) -> Check:
         detail=f"in {len(views.mismatches)} markets the fills do not add up to the position, first in "
         f"{first.trading_pair} of {first.account}: {decimal_text(first.folded)} folded, "
         f"{decimal_text(first.fills)} by its fills",
+    )
+
+
+def _claims_check(views: ViewsReport) -> Check:
+    if not views.contradicted:
+        detail = f"positions are what the venue stated them to be (statements: {views.claims})"
+        return Check(name="claims", ok=True, detail=detail)
+    first = views.contradicted[0]
+    return Check(
+        name="claims",
+        ok=False,
+        detail=f"{len(views.contradicted)} of {views.claims} statements of the venue are contradicted, first "
+        f"at position {first.position}: {first.reason}",
     )
 
 

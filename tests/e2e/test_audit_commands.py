@@ -103,12 +103,31 @@ def test_an_intact_ledger_is_said_to_be(ask: Ask, ledger: Path) -> None:
     assert answer.json["ok"] is True
     assert (answer.json["events"], answer.json["last_position"]) == (13, 13)
     assert {name: ok for name, (ok, _) in checks(answer).items()} == dict.fromkeys(
-        ("events", "fold", "positions", "views"), True
+        ("events", "fold", "positions", "claims", "views"), True
     )
     assert checks(answer)["positions"][1].endswith("(markets: 2)")
     text = ask("verify", "--ledger", str(ledger))
     assert text.out.endswith("Intact.\n")
     assert answer.json["head"] in text.out
+
+
+def test_a_position_that_the_venue_stated_and_the_events_contradict_is_named(
+    ask: Ask, ledger: Path, log: LogBuilder
+) -> None:
+    statement = {"trading_pair": "BTC-USD", "entry_price": None}
+    log.account(AccountPositionAsserted, amount=Decimal("0.9"), **statement)
+    log.account(AccountPositionAsserted, amount=Decimal("1.5"), **statement)
+    with OrderLedger.open(ledger) as opened:
+        opened.append(log.events[13:])
+    answer = ask("verify", "--json")
+    reason = "the venue stated a position of 1.5 BTC-USD; the events up to there come to 0.9"
+    assert (answer.code, answer.json["first_bad_position"], answer.json["reason"]) == (6, 15, reason)
+    assert checks(answer)["claims"] == (
+        False,
+        f"1 of 2 statements of the venue are contradicted, first at position 15: {reason}",
+    )
+    assert checks(answer)["fold"][0] is True
+    assert "warning: 1 positions that the venue stated are contradicted" in ask("positions").err
 
 
 def test_views_that_are_absent_or_behind_are_said_and_no_fault(
@@ -136,7 +155,7 @@ def test_views_that_are_absent_or_behind_are_said_and_no_fault(
             "UPDATE orders SET filled_amount = '0.5' WHERE client_order_id = 'half'",
             "orders, created_position 2: filled_amount is '0.5' and should be '0.4'",
         ),
-        ("DELETE FROM fills WHERE position = 5", "fills: the row of position 5 is missing"),
+        ("DELETE FROM fill_bookings WHERE position = 5", "fill_bookings: the row of position 5 is missing"),
         (
             "INSERT INTO parked VALUES (3, 'orders', 'half', 'nothing')",
             "parked: the row of position 3, view orders should not be there",
@@ -307,10 +326,10 @@ def test_views_that_differ_are_found_and_made_anew(ask: Ask, ledger: Path) -> No
     assert ask("rebuild").out.endswith("built anew, at position 13\n")
     assert ask("rebuild", "--check").code == 0
     with closing(sqlite3.connect(views_path_for(ledger), isolation_level=None)) as connection:
-        connection.execute("UPDATE fills SET price = '1' WHERE position = 5")
+        connection.execute("UPDATE fill_bookings SET price = '1' WHERE position = 5")
     differs = ask("rebuild", "--check")
     assert differs.code == 1
-    assert "fills, position 5: price is '1' and should be '43000'" in differs.err
+    assert "fill_bookings, position 5: price is '1' and should be '43000'" in differs.err
     assert ask("rebuild").code == 0
     assert "equal to a rebuild at position 13" in ask("rebuild", "--check").out
 
@@ -358,9 +377,9 @@ def test_sql_answers_as_a_table_and_as_json(ask: Ask) -> None:
 
 @pytest.mark.usefixtures("ledger")
 def test_sql_that_would_write_or_makes_no_sense_is_a_usage_error(ask: Ask) -> None:
-    refused = ask("sql", "DELETE FROM fills")
+    refused = ask("sql", "DELETE FROM orders")
     assert (refused.code, refused.out) == (2, "")
-    assert "Only reading is allowed here: DELETE from fills is refused." in refused.err
+    assert "Only reading is allowed here: DELETE from orders is refused." in refused.err
     assert ask("sql", "SELCT").code == 2
     assert ask("sql", "SELECT count(*) AS n FROM fills", "--json").json == [{"n": 2}]
     assert ask("sql", "SELECT 1", "--ledger", "elsewhere.db").code == 3

@@ -21,7 +21,12 @@ from domain.enums import (
     TradeType,
 )
 from domain.events import (
+    AccountBalanceAsserted,
+    AccountDiscrepancyFound,
+    AccountDiscrepancyRepaired,
+    AccountDiscrepancyWaived,
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
     AccountLeverageChanged,
@@ -41,9 +46,11 @@ from domain.events import (
     OrderCreated,
     OrderExpired,
     OrderFailed,
+    OrderFillCorrected,
     OrderFilled,
     OrderNotFound,
     OrderObserved,
+    OrderReopened,
     OrderReportedFilled,
     OrderSubmitted,
     OrderSubmitUnknown,
@@ -112,6 +119,61 @@ class LogBuilder:
 
     def filled(self, order_id: str, **members: Any) -> LedgerEvent:
         return self.add(OrderFilled, order_id, fill=a_fill(**members))
+
+    def corrected(self, was: LedgerEvent | tuple[str, Fill], now: Fill | None, **members: Any) -> LedgerEvent:
+        """The correction of a fill: of what an event booked, or of what an aggregate (its id) has."""
+        if isinstance(was, tuple):
+            originator_id, fill = was
+        else:
+            assert isinstance(was, OrderFilled | AccountFillBooked)
+            originator_id, fill = was.originator_id, was.fill
+        return self.add(
+            AccountFillCorrected if originator_id == ACCOUNT_ID else OrderFillCorrected,
+            originator_id,
+            **{
+                "source": Source.RECONCILIATION,
+                "was": fill,
+                "now": now,
+                "reason_code": "price_mismatch" if now is not None else "phantom_fill",
+                "discrepancy_id": "D-1",
+                **members,
+            },
+        )
+
+    def found(self, discrepancy_id: str, **members: Any) -> LedgerEvent:
+        return self.account(
+            AccountDiscrepancyFound,
+            **{
+                "source": Source.RECONCILIATION,
+                "discrepancy_id": discrepancy_id,
+                "kind": "phantom_fill",
+                "subject": "1001",
+                "trading_pair": "BTC-USD",
+                "ours": "buy 0.4 at 43000",
+                "theirs": "nothing",
+                "explanation": "The venue's complete history does not hold it.",
+                "evidence": "[]",
+                **members,
+            },
+        )
+
+    def repaired(self, discrepancy_id: str, **members: Any) -> LedgerEvent:
+        return self.account(
+            AccountDiscrepancyRepaired,
+            **{
+                "source": Source.RECONCILIATION,
+                "discrepancy_id": discrepancy_id,
+                "reason": "Taken back.",
+                "actor": "reconciliation",
+                **members,
+            },
+        )
+
+    def waived(self, discrepancy_id: str, **members: Any) -> LedgerEvent:
+        return self.account(
+            AccountDiscrepancyWaived,
+            **{"discrepancy_id": discrepancy_id, "reason": "It does no harm.", "actor": "maria", **members},
+        )
 
     def account(self, event_type: type[LedgerEvent], **members: Any) -> LedgerEvent:
         return self.add(event_type, ACCOUNT_ID, **members)
@@ -318,6 +380,27 @@ def _account_fill(draw: st.DrawFn, builder: LogBuilder, order_id: str, number: i
     builder.account(AccountFillBooked, fill=_random_fill(draw, number))
 
 
+def _correct_fill(draw: st.DrawFn, builder: LogBuilder, order_id: str, number: int) -> None:
+    """Mostly of what was booked, as it was booked; sometimes of what never was, or is booked otherwise."""
+    booked = [
+        (event.originator_id, fill)
+        for event in builder.events
+        for fill in (getattr(event, "fill", None), getattr(event, "now", None))
+        if fill is not None
+    ]
+    owner, was = draw(st.sampled_from([*booked[-8:], (order_id, _random_fill(draw, number))]))
+    if draw(st.integers(0, 7)) == 0:
+        was = msgspec.structs.replace(was, amount=draw(_sizes))
+    figures = msgspec.structs.replace(was, price=draw(_prices), amount=draw(_sizes), fee=draw(_fees))
+    other = msgspec.structs.replace(_random_fill(draw, number), exchange_order_id=was.exchange_order_id)
+    builder.corrected((owner, was), draw(st.sampled_from([None, figures, figures, other])))
+
+
+def _discrepancy(draw: st.DrawFn, builder: LogBuilder, order_id: str, number: int) -> None:
+    add = draw(st.sampled_from([builder.found, builder.found, builder.repaired, builder.waived]))
+    add(draw(st.sampled_from(["D-1", "D-2"])))
+
+
 def _poison(draw: st.DrawFn, builder: LogBuilder, order_id: str, number: int) -> None:
     absurd = draw(_absurd)
     fill = msgspec.structs.replace(_random_fill(draw, number), price=absurd)
@@ -338,6 +421,10 @@ _KINDS = (
     _fill_order,
     _fill_order,
     _account_fill,
+    _correct_fill,
+    _correct_fill,
+    _discrepancy,
+    _discrepancy,
     _order_event(OrderSubmitted, attempt=st.just(1), nonce=st.integers(1, 9)),
     _order_event(OrderSubmitUnknown, reason_code=_reasons, reason=st.just("no answer")),
     _order_event(OrderAcknowledged, exchange_order_id=st.none() | _exchange_ids),
@@ -380,6 +467,20 @@ _KINDS = (
         amount=_fees,
         entry_price=st.none() | _prices,
         opening=st.booleans(),
+        adjustment=st.booleans(),
+    ),
+    _account_event(
+        AccountBalanceAsserted,
+        token=st.just("USDC"),
+        amount=_fees,
+        opening=st.booleans(),
+        adjustment=st.booleans(),
+    ),
+    _order_event(
+        OrderReopened,
+        exchange_order_id=_exchange_ids,
+        reason_code=st.just("open"),
+        discrepancy_id=st.just("D-1"),
     ),
     _account_event(
         AccountLedgerUpdateBooked,

@@ -56,9 +56,13 @@ def everything(views: Views, **wanted: Any) -> dict[str, Any]:
         "open": views.open_orders(**wanted),
         "open, last one": views.open_orders(limit=1, **wanted),
         "fills": views.fills(**wanted),
+        "fills taken back": views.fills_taken_back(**wanted),
+        "discrepancies": views.discrepancies(**wanted),
+        "open discrepancies": views.discrepancies(only_open=True, limit=1, **wanted),
         "funding": views.funding(**wanted),
         "positions": views.positions(**wanted),
         "parked": views.parked(),
+        "contradicted": views.contradicted(),
         "histories": [views.history(order_id, **wanted) for order_id in order_ids],
     }
 

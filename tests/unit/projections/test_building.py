@@ -126,7 +126,7 @@ def test_views_of_an_older_version_are_built_anew(
     catch_up(log, views)
     built = views_digest(views)
     with closing(sqlite3.connect(views)) as connection, connection:
-        connection.execute("DELETE FROM fills")
+        connection.execute("DELETE FROM fill_bookings")
     _set(views, **stale)
     assert not are_current(log, views)
     catch_up(log, views)
@@ -239,7 +239,7 @@ def test_a_rebuild_beside_a_live_keeper_is_taken_over_by_it(
     keeper: ProjectionRunner, events: LogBuilder, log: MemoryLog, views: Path
 ) -> None:
     with closing(sqlite3.connect(views)) as connection, connection:
-        connection.execute("DELETE FROM fills")
+        connection.execute("DELETE FROM fill_bookings")
     with Views(views) as asked:
         assert asked.fills() == []
         rebuild(log, views)

@@ -142,7 +142,9 @@ def test_damage_that_shows_only_later_has_the_views_built_anew(events: LogBuilde
         assert runner.wait_for(600, 10)
     with closing(sqlite3.connect(views)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'fills'").fetchone()
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'fill_bookings'"
+        ).fetchone()
     content = bytearray(views.read_bytes())
     content[(page - 1) * 4096 : page * 4096] = bytes(4096)
     views.write_bytes(content)

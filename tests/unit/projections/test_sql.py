@@ -57,14 +57,14 @@ def test_columns_of_one_name_are_told_apart(views: Path) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "DELETE FROM fills",
+        "DELETE FROM fill_bookings",
         "INSERT INTO fills SELECT * FROM fills",
         "WITH x AS (SELECT 1) UPDATE orders SET amount = '1'",
         "DROP TABLE fills",
         "CREATE TABLE t (x)",
         "CREATE TEMP TABLE t (x)",
         "CREATE VIEW v AS SELECT 1",
-        "ALTER TABLE fills ADD COLUMN x",
+        "ALTER TABLE fill_bookings ADD COLUMN x",
         "ATTACH 'elsewhere.db' AS e",
         "VACUUM INTO 'elsewhere.db'",
         "REINDEX",

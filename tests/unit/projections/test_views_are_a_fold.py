@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.events import AccountFillBooked, LedgerEvent, OrderEvent, OrderFilled
+from domain.enums import TradeType
+from domain.events import (
+    AccountFillBooked,
+    AccountFillCorrected,
+    AccountPositionAsserted,
+    Fill,
+    LedgerEvent,
+    OrderEvent,
+    OrderFillCorrected,
+    OrderFilled,
+)
 from domain.in_flight_order import InFlightOrder
 from domain.money import is_usable
 from projections import Views, catch_up, rebuild, views_digest
@@ -93,7 +104,7 @@ def test_each_order_row_is_the_domains_own_fold_of_its_events(events: list[Ledge
 
 @many
 @given(events=logs())
-def test_every_fill_key_is_in_the_fills_exactly_once_whatever_became_of_its_order(
+def test_every_fill_key_counts_exactly_once_as_it_was_booked_or_corrected_last(
     events: list[LedgerEvent],
 ) -> None:
     log = MemoryLog(events)
@@ -101,12 +112,53 @@ def test_every_fill_key_is_in_the_fills_exactly_once_whatever_became_of_its_orde
         views = Path(name, "l.views.db")
         catch_up(log, views)
         with Views(views) as asked:
-            booked = [fill.fill_key for fill in asked.fills()]
-    sensible = {
-        event.fill.fill_key
-        for event in events
-        if isinstance(event, OrderFilled | AccountFillBooked)
-        and is_usable(event.fill.price)
-        and event.fill.price >= 0
+            counted = {fill.fill_key: (fill.price, fill.amount, fill.fee) for fill in asked.fills()}
+            assert len(counted) == len(asked.fills())
+    assert counted == {
+        key: (fill.price, fill.amount, fill.fee) for key, (_, fill) in as_booked(events).items()
     }
-    assert sorted(booked) == sorted(sensible)
+
+
+def as_booked(events: list[LedgerEvent]) -> dict[str, tuple[str, Fill]]:
+    """By fill key, what counts of it and to which aggregate it belongs, gone through event by event."""
+    counted: dict[str, tuple[str, Fill]] = {}
+    for event in events:
+        owner = event.originator_id
+        if isinstance(event, OrderFilled | AccountFillBooked):
+            fill = event.fill
+            if fill.fill_key not in counted and is_usable(fill.price) and fill.price >= 0:
+                counted[fill.fill_key] = (owner, fill)
+        elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
+            was, now = event.was, event.now
+            others = {key: held for key, held in counted.items() if key != was.fill_key}
+            if len(others) == len(counted) or not is_same(counted[was.fill_key], (owner, was)):
+                continue
+            if now is None:
+                counted = others
+            elif now.fill_key not in others and now.trading_pair == was.trading_pair:
+                counted = others | {now.fill_key: (owner, now)}
+    return counted
+
+
+def is_same(one: tuple[str, Fill], other: tuple[str, Fill]) -> bool:
+    def figures(fill: Fill) -> tuple[object, ...]:
+        return fill.trading_pair, fill.trade_type, fill.price, fill.amount, fill.fee, fill.fee_token
+
+    return one[0] == other[0] and figures(one[1]) == figures(other[1])
+
+
+@many
+@given(events=logs(poisoned=False))
+def test_the_fills_that_count_add_up_to_the_position_at_any_time(events: list[LedgerEvent]) -> None:
+    log = MemoryLog([event for event in events if not isinstance(event, AccountPositionAsserted)])
+    with tempfile.TemporaryDirectory() as name:
+        views = Path(name, "l.views.db")
+        catch_up(log, views)
+        with Views(views) as asked:
+            for position in range(1, log.max_position + 1):
+                with asked.at(position, log) as then:
+                    sums = {row.trading_pair: Decimal(0) for row in then.positions()}
+                    for fill in then.fills():
+                        sign = 1 if fill.trade_type is TradeType.BUY else -1
+                        sums[fill.trading_pair] += sign * fill.amount
+                    assert sums == {row.trading_pair: row.amount for row in then.positions()}
