@@ -43,6 +43,8 @@ class _Case:
     past_expiry_ms: int | None = None
     """The expiry that the venue's own clock is known to have passed."""
     fill_searches: int = 0
+    by_key: bool = False
+    """The exchange id turned out to be another order's: the client id is asked for instead."""
 
 
 class Resolver:
@@ -119,7 +121,9 @@ class Resolver:
             self._search_fills(self._since_ms(order), lambda: self._on_fills_searched(order_id))
             return
         # While an amend is open the exchange id is in question; the client id is not.
-        by_key = order.exchange_order_id is None or (order.is_amending and not order.is_external)
+        by_key = order.exchange_order_id is None or (
+            (order.is_amending or case.by_key) and not order.is_external
+        )
         target: int | str = order.venue_order_key if by_key else int(order.exchange_order_id or 0)
         self._queries.ask(
             info_requests.order_status(self._context.account_address, target),
@@ -165,12 +169,21 @@ class Resolver:
             self._on_absent(order, case)
             return
         context.take(update)
+        if not case.by_key and self._is_of_another(order, update.venue_order_key):
+            # Ids begin anew when a venue does: this says nothing about the order.
+            case.by_key = True
+            self._ask(order, case)
+            return
         if isinstance(update, OrderUpdate) and not order.is_done:
             self._retry_cancel(order, update)
             if order.is_amending and update.exchange_order_id == order.exchange_order_id:
                 self._on_old_terms(order, case, update)
                 return
         self._settle(order, case)
+
+    @staticmethod
+    def _is_of_another(order: InFlightOrder, venue_order_key: str | None) -> bool:
+        return not order.is_external and venue_order_key not in (None, order.venue_order_key)
 
     def _retry_cancel(self, order: InFlightOrder, update: OrderUpdate) -> None:
         """The order lives at the venue although a cancel was sent: it did not arrive, or not yet."""

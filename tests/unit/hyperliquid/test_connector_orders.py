@@ -434,6 +434,23 @@ def test_a_live_order_the_venue_forgets_is_cancelled_after_several_answers(core:
     assert reason(core, order) == ("cancelled", "not_found")
 
 
+def test_another_order_under_the_same_exchange_id_says_nothing_about_mine(core: CoreSession) -> None:
+    """A venue that was set up anew begins its ids anew, as testnets do."""
+    mine = core.open(5)
+    later = core.open(5)
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if body["oid"] in (5, later):
+            return order_status_answer(5, "open", cloid=later)
+        return {"status": "unknownOid"}
+
+    core.answers["orderStatus"] = answer
+    core.open_orders = [open_order_row(5, cloid=later)]
+    core.advance(90)
+    assert reason(core, mine) == ("cancelled", "not_found")
+    assert core.state(later) == "open"
+
+
 def test_a_live_order_missing_from_one_list_is_found_by_its_status(core: CoreSession) -> None:
     order = core.open(5)
     core.open_orders = []
