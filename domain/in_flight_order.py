@@ -398,9 +398,7 @@ class InFlightOrder:
     def _on_reported_filled(self, event: OrderReportedFilled) -> None:
         self._lives()
         self._learn_exchange_id(event.exchange_order_id)
-        self._close(
-            Closing(_CLOSED_AS_FILLED, "filled", "", event.exchange_time_ms, event.exchange_order_id)
-        )
+        self._close(Closing(_CLOSED_AS_FILLED, "filled", "", event.exchange_time_ms, event.exchange_order_id))
 
     def _on_cancelled(self, event: OrderCancelled) -> None:
         self._closed(_CLOSED_AS_CANCELLED, event)

@@ -206,7 +206,7 @@ def _built_together(
     target = source.max_position
     if not helpers.are_of_use(target):
         return False
-    with ViewsFile.create(path, source.ledger_id) as file:
+    with ViewsFile.create(path, source.ledger_id, guarded=False) as file:
         try:
             build_shared(file, source, target, helpers, on_progress or _nobody)
         except NotSharedError:

@@ -8,13 +8,14 @@ the log is folded from its beginning one event after the other.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 from domain.event_codec import EncodedEvents, decode_event, encode_events
@@ -32,13 +33,27 @@ from projections.event_source import EventSource, PastEventSource, UnreadableEve
 from projections.order_fold import Row
 from projections.position_fold import PositionFold
 from projections.proving import stretches
-from projections.tables import LOG_CLOCK, PARKED, POSITION_CHECKPOINTS, POSITIONS, TABLES, Table
-from projections.views_file import ViewsFile
+from projections.tables import (
+    FILL_BOOKINGS,
+    LOG_CLOCK,
+    ORDERS,
+    PARKED,
+    POSITION_CHECKPOINTS,
+    POSITIONS,
+    TABLES,
+    Table,
+)
+from projections.views_file import ViewsFile, packed
 from projections.views_fold import BookedKey, ChangedRows, ViewsFold
 
 __all__ = ["Helpers", "NotSharedError", "build_shared"]
 
 _PATIENCE_S = 10.0
+
+_FROM_BEFORE = frozenset(
+    table.name for table in (ORDERS, FILL_BOOKINGS, POSITIONS, POSITION_CHECKPOINTS, LOG_CLOCK)
+)
+"""The tables that may have rows which were there before a stretch, or depend on what was."""
 
 
 class Helpers(NamedTuple):
@@ -59,9 +74,11 @@ class NotSharedError(ViewsError):
 
 
 class _Folded(NamedTuple):
-    """The rows of a stretch by table, and the events in it that move a position."""
+    """What a stretch comes to: the rows that begin with it (`projections.views_file.packed`), by table those
+    that were there before it or depend on what was, and the events in it that move a position."""
 
     last: int
+    new: bytes
     rows: dict[str, list[Row]]
     moves_at: list[int]
     moves: EncodedEvents
@@ -79,7 +96,7 @@ def build_shared(
     writer = _Writer(file, source)
     pieces = iter(stretches(target, helpers.stretch))
     with ProcessPoolExecutor(
-        helpers.processes, multiprocessing.get_context("spawn"), initializer=_let_parent_interrupt
+        helpers.processes, multiprocessing.get_context("spawn"), initializer=_begin_to_help
     ) as pool:
         running: deque[Future[_Folded]] = deque()
         try:
@@ -88,17 +105,31 @@ def build_shared(
                 while len(running) <= helpers.processes and (piece := next(pieces, None)) is not None:
                     running.append(pool.submit(_fold_stretch, helpers.open_source, *piece))
                 if not running:
-                    return
+                    break
                 writer.write(running.popleft().result())
                 on_progress(file.progress.position, target)
         except BrokenExecutor as error:
             raise NotSharedError("a process that helped is gone") from error
         finally:
             pool.shutdown(cancel_futures=True)
+    with _booked_once():
+        file.guard()
 
 
-def _let_parent_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_to_help() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and tells
+    # Rows and events make no cycles: to look for some among them would cost a tenth of the whole.
+    gc.disable()
+
+
+@contextmanager
+def _booked_once() -> Iterator[None]:
+    try:
+        yield
+    except ViewsError as error:
+        if isinstance(error.__cause__, sqlite3.IntegrityError):
+            raise NotSharedError("something is booked twice") from error
+        raise
 
 
 class _Writer:
@@ -122,13 +153,9 @@ class _Writer:
         rows[LOG_CLOCK.name] = [(stretch, max(ns, self._latest_ns)) for stretch, ns in rows[LOG_CLOCK.name]]
         self._latest_ns = rows[LOG_CLOCK.name][-1][1]
         changed = ChangedRows(folded.last)
-        changed.rows = [(table, rows[table.name]) for table in TABLES]
-        try:
-            self._file.write(changed, self._source.hash_at(folded.last))
-        except ViewsError as error:
-            if isinstance(error.__cause__, sqlite3.IntegrityError):
-                raise NotSharedError("something is booked twice") from error
-            raise
+        changed.rows = [(table, rows[table.name]) for table in TABLES if table.name in rows]
+        with _booked_once():
+            self._file.write(changed, self._source.hash_at(folded.last), folded.new)
 
 
 class _Before:
@@ -198,7 +225,12 @@ def _fold_stretch(
         rows = {table.name: rows for table, rows in fold.fold(batch).rows}
     if rows[PARKED.name]:
         raise NotSharedError("an event that cannot be folded")
-    return _Folded(last, rows, moves.positions, encode_events(moves.events))
+    new = [(table, rows.pop(table.name)) for table in TABLES if table.name not in _FROM_BEFORE]
+    for table in (ORDERS, FILL_BOOKINGS):
+        written = rows[table.name]
+        rows[table.name] = [row for row in written if row[0] <= after]
+        new.append((table, [row for row in written if row[0] > after] if rows[table.name] else written))
+    return _Folded(last, packed(new), rows, moves.positions, encode_events(moves.events))
 
 
 def _refuse(unreadable: UnreadableEvent) -> None:

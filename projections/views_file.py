@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -47,6 +47,7 @@ __all__ = [
     "Progress",
     "ViewsFile",
     "connect_for_reading",
+    "packed",
     "read_progress",
     "remove_file",
     "translated",
@@ -144,9 +145,10 @@ class ViewsFile:
         self.progress = read_progress(self._connection)
 
     @classmethod
-    def create(cls, path: Path, ledger_id: str) -> Self:
+    def create(cls, path: Path, ledger_id: str, *, guarded: bool = True) -> Self:
         """Views at position 0 in a file that is new or empty: without the indexes for queries, and not safe
-        against any crash, until `complete`."""
+        against any crash, until `complete`. Unless `guarded`, nothing refuses what is there already until
+        `guard`, and `packed` rows are added as they are."""
         with translated(path):
             connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
             try:
@@ -154,6 +156,8 @@ class ViewsFile:
                 for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -131072"):
                     connection.execute(f"PRAGMA {pragma}")
                 _create_schema(database, Progress(ledger_id=ledger_id))
+                if guarded:
+                    _create_guards(database)
                 return cls(path, database)
             except BaseException:
                 connection.close()
@@ -176,6 +180,12 @@ class ViewsFile:
                 connection.close()
                 raise
 
+    def guard(self) -> None:
+        """From now on, let there be nothing twice that is there once. Raises `ViewsUnavailableError` from an
+        `IntegrityError` when something is there twice already."""
+        with translated(self.path):
+            _create_guards(self._database)
+
     def complete(self) -> None:
         """After building: make the indexes, bring everything to the disk, close."""
         with translated(self.path):
@@ -187,14 +197,18 @@ class ViewsFile:
         finally:
             os.close(descriptor)
 
-    def write(self, changed: ChangedRows, log_hash: str) -> None:
-        """Write the changed rows and the position they lead to, both or neither."""
+    def write(self, changed: ChangedRows, log_hash: str, new: bytes | None = None) -> None:
+        """Write the changed rows, the `new` ones (`packed`) and the position they lead to, all or nothing."""
         connection = self._connection
         # The library's own inserts and upserts take four times as long; its transaction is what counts here.
-        with translated(self.path), self._database.atomic():
+        with translated(self.path), _attached(connection, new), self._database.atomic():
             for table, rows in changed.rows:
                 if rows:
                     _write_rows(connection, table, rows)
+            if new is not None:
+                for table in TABLES:
+                    # In this form, and where neither side has an index, SQLite copies records unread.
+                    connection.execute(f"INSERT INTO main.{table.name} SELECT * FROM packed.{table.name}")
             connection.execute("UPDATE progress SET position = ?, log_hash = ?", (changed.position, log_hash))
         self.progress = msgspec.structs.replace(self.progress, position=changed.position, log_hash=log_hash)
 
@@ -291,6 +305,30 @@ def remove_file(path: Path) -> None:
             path.with_name(path.name + suffix).unlink()
 
 
+def packed(rows: Iterable[tuple[Table, Sequence[Row]]]) -> bytes:
+    """Rows for `ViewsFile.write`, from another process that has nothing of the views themselves."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        database = sqlite_utils.Database(connection)
+        with database.atomic():
+            _create_tables(database)
+            for table, of_table in rows:
+                _write_rows(connection, table, of_table)
+        return connection.serialize()
+
+
+@contextmanager
+def _attached(connection: sqlite3.Connection, image: bytes | None) -> Iterator[None]:
+    if image is None:
+        yield
+        return
+    connection.execute("ATTACH ':memory:' AS packed")
+    try:
+        connection.deserialize(image, name="packed")
+        yield
+    finally:
+        connection.execute("DETACH packed")
+
+
 def _write_rows(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> None:
     start = 0
     for size in _CHUNKS:
@@ -306,22 +344,31 @@ _STATEMENTS = {(table.name, size): table.write_statement(size) for table in TABL
 
 def _create_schema(database: sqlite_utils.Database, progress: Progress) -> None:
     with database.atomic():
-        for table in TABLES:
-            database.table(table.name).create(
-                table.columns,
-                pk=table.key[0] if len(table.key) == 1 else table.key,
-                not_null=set(table.columns) - table.nullable,
-            )
-            for columns in table.unique:
-                among = f" WHERE {table.unique_among}" if table.unique_among else ""
-                database.execute(
-                    f"CREATE UNIQUE INDEX idx_{table.name}_{'_'.join(columns)} "
-                    f"ON {table.name} ({', '.join(columns)}){among}"
-                )
+        _create_tables(database)
         for view in VIEWS:
             database.execute(view)
         database.table("progress").insert(msgspec.structs.asdict(progress), pk="ledger_id")
         database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+def _create_tables(database: sqlite_utils.Database) -> None:
+    for table in TABLES:
+        database.table(table.name).create(
+            table.columns,
+            pk=table.key[0] if len(table.key) == 1 else table.key,
+            not_null=set(table.columns) - table.nullable,
+        )
+
+
+def _create_guards(database: sqlite_utils.Database) -> None:
+    with database.atomic():
+        for table in TABLES:
+            for columns in table.unique:
+                among = f" WHERE {table.unique_among}" if table.unique_among else ""
+                database.execute(
+                    f"CREATE UNIQUE INDEX IF NOT EXISTS idx_{table.name}_{'_'.join(columns)} "
+                    f"ON {table.name} ({', '.join(columns)}){among}"
+                )
 
 
 def _create_indexes(database: sqlite_utils.Database) -> None:
