@@ -32,8 +32,8 @@ def register(subparsers: Any) -> None:
         "diff",
         help=help_line,
         description=f"Show {help_line} of the log: orders and positions before and after, fills and funding. "
-        'With --json: one JSON object with "orders" and "positions" (each "before" and "after"), "fills" and '
-        '"funding".',
+        'With --json: one JSON object with "orders" and "positions" (each "before" and "after"), "fills", '
+        '"fills_taken_back" (they counted before: the venue\'s history says otherwise) and "funding".',
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -79,7 +79,8 @@ def _text(found: Differences) -> str:
         parts.append(_position_table(found.positions))
     if not parts:
         return "Nothing changed.\n"
-    parts.append(f"{len(found.fills)} fills, {len(found.funding)} funding payments\n")
+    taken_back = f" ({len(found.fills_taken_back)} taken back)" if found.fills_taken_back else ""
+    parts.append(f"{len(found.fills)} fills{taken_back}, {len(found.funding)} funding payments\n")
     return "\n".join(parts)
 
 

@@ -74,6 +74,10 @@ _COMMANDS = (
     _Commands(
         "adapters.cli.reconcile", {"reconcile": "compare the books with the venue, and repair what differs"}
     ),
+    _Commands(
+        "adapters.cli.discrepancies",
+        {"discrepancies": "what reconciliations found, and what became of it"},
+    ),
     _Commands("adapters.cli.sql", {"sql": "ask the views in SQL, read-only"}),
     _Commands(
         "adapters.cli.rebuild", {"rebuild": "build the views anew from the ledger, also while it is live"}
