@@ -26,6 +26,9 @@ FIRST_DELAY_NS = SECOND // 4
 LONGEST_DELAY_NS = 15 * SECOND
 CANCEL_RETRIES_MAX = 5
 FILL_SEARCHES_MAX = 5
+FEW_CASES = 25
+"""So many orders may be asked about at a time before they wait for all other questions."""
+
 OVERLAP_MS = 60_000
 
 
@@ -128,7 +131,7 @@ class Resolver:
         self._queries.ask(
             info_requests.order_status(self._context.account_address, target),
             lambda body: self._on_status(order_id, body),
-            patient=True,
+            patient=len(self._cases) > FEW_CASES,
         )
 
     def _since_ms(self, order: InFlightOrder) -> int:

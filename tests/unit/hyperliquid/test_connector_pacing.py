@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.core import START_MS, CoreSession, open_order_row
+from tests.support.core import START_MS, CoreSession, fill_row, open_order_row
 
 
 def with_open_orders(count: int) -> tuple[CoreSession, list[str]]:
@@ -65,3 +65,20 @@ def test_a_cancel_refused_for_its_nonce_is_sent_again_while_the_order_lives() ->
     core.advance(1)
     core.answer_cancels("success")
     assert core.state(client_order_id) == "cancelled"
+
+
+def test_my_own_order_is_asked_about_although_hundreds_of_others_are_too() -> None:
+    core = CoreSession().ready()
+    order = core.open(5)
+    core.answers.pop("orderStatus", None)
+    listed = core.answers.pop("frontendOpenOrders")
+    core.lose_stream()
+    core.fills += [fill_row(10_000 + n, n, "0.1", time_ms=core.now_ms) for n in range(1, 400)]
+    core.connect()
+    core.advance(1)
+    core.open_orders = []
+    core.answers["frontendOpenOrders"] = listed
+    core.answer(core.take_query("frontendOpenOrders"), [])
+    asked = [query.body["oid"] for query in core.queries if query.body["type"] == "orderStatus"]
+    assert len(asked) > 300, "more than patient questions may use of the weight"
+    assert 5 in asked or order in asked
