@@ -15,9 +15,9 @@ from domain.events import (
     OrderFillCorrected,
     OrderFilled,
 )
-from domain.money import is_usable
+from domain.money import ZERO, is_usable
 
-__all__ = ["impossible_numbers"]
+__all__ = ["BRING_NUMBERS", "impossible_numbers"]
 
 
 def impossible_numbers(event: LedgerEvent) -> str:
@@ -39,7 +39,7 @@ def _corrected(event: OrderFillCorrected | AccountFillCorrected) -> str:
 
 def _fill(fill: Fill) -> str:
     price, amount, fee = fill.price, fill.amount, fill.fee
-    if is_usable(price) and is_usable(amount) and is_usable(fee) and amount > 0 and price >= 0:
+    if is_usable(price) and is_usable(amount) and is_usable(fee) and amount > ZERO and price >= ZERO:
         return ""
     return f"not a fill: {amount:.12} at {price:.12}, fee {fee:.12}"
 
@@ -69,3 +69,6 @@ _JUDGE: dict[type[LedgerEvent], Callable[..., str]] = {
     OrderAmended: _amended,
     AccountFundingBooked: _funding,
 }
+
+BRING_NUMBERS = frozenset(_JUDGE)
+"""The events that bring any. Most do not, and need no judge."""

@@ -24,7 +24,14 @@ from projections.order_fold import Row
 from projections.tables import CHECKPOINT_EVERY, POSITIONS
 from projections.texts import fees_from_text, fees_text, number_text, optional_decimal, optional_text
 
-__all__ = ["PositionFold", "is_claim", "moved_market", "position_from_row", "position_row"]
+__all__ = [
+    "CONCERN_POSITIONS",
+    "PositionFold",
+    "is_claim",
+    "moved_market",
+    "position_from_row",
+    "position_row",
+]
 
 MarketKey = tuple[str, str, str]
 """Venue, account, trading pair."""
@@ -60,7 +67,8 @@ class PositionFold:
         Raises `UnfoldableEventError` when it cannot be folded in, or when the claim is contradicted; the
         position then stands as it did.
         """
-        trading_pair = moved_market(event)
+        market_of = _MARKET_OF.get(type(event))
+        trading_pair = None if market_of is None else market_of(event)
         if trading_pair is None:
             self._check(event)
             return
@@ -154,6 +162,9 @@ _MARKET_OF: dict[type[LedgerEvent], Callable[..., str | None]] = {
     OrderFillCorrected: lambda event: event.was.trading_pair,
     AccountFillCorrected: lambda event: event.was.trading_pair,
 }
+
+CONCERN_POSITIONS = frozenset(_MARKET_OF)
+"""The events that change a position, or claim what it is."""
 
 _CHANGE: dict[type[LedgerEvent], Callable[..., None]] = {
     OrderFilled: _fill,

@@ -51,6 +51,10 @@ from projections.texts import number_text
 __all__ = ["summarise"]
 
 
+# A member is found in its class more slowly than it is compared.
+_UNKNOWN, _GTC = Liquidity.UNKNOWN, TimeInForce.GTC
+
+
 def summarise(event: LedgerEvent) -> str:
     """What the event says, without the order around it. Never fails: an absurd event gives its topic."""
     try:
@@ -70,7 +74,7 @@ def _as(exchange_order_id: str | None) -> str:
 
 
 def _fill(fill: Fill) -> str:
-    role = "" if fill.liquidity is Liquidity.UNKNOWN else f" as {fill.liquidity!s}"
+    role = "" if fill.liquidity is _UNKNOWN else f" as {fill.liquidity!s}"
     fee = number_text(fill.fee)
     charge = f"rebate {fee[1:]}" if fee[0] == "-" else f"fee {fee}"
     return (
@@ -84,7 +88,7 @@ def _created(event: OrderCreated) -> str:
     text += f" at {number_text(event.price)}"
     if event.trigger_price is not None:
         text += f", trigger {number_text(event.trigger_price)}"
-    if event.time_in_force is not TimeInForce.GTC:
+    if event.time_in_force is not _GTC:
         text += f", {event.time_in_force}"
     if event.position_action != "nil":
         text += f", {event.position_action}"

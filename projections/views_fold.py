@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from domain.events import (
+    ORDER_EVENTS,
     AccountDiscrepancyFound,
     AccountDiscrepancyRepaired,
     AccountDiscrepancyWaived,
@@ -17,8 +18,8 @@ from domain.events import (
     AccountFillBooked,
     AccountFillCorrected,
     AccountFundingBooked,
+    AccountPositionAsserted,
     LedgerEvent,
-    OrderEvent,
     OrderFillCorrected,
     OrderFilled,
 )
@@ -35,9 +36,9 @@ from projections.event_rows import (
     timeline_row,
 )
 from projections.event_source import PositionedEvent, UnreadableEvent
-from projections.numbers import impossible_numbers
+from projections.numbers import BRING_NUMBERS, impossible_numbers
 from projections.order_fold import DONE_ORDERS_KEPT, EventsOf, OrderFold, Row
-from projections.position_fold import PositionFold, is_claim, moved_market
+from projections.position_fold import CONCERN_POSITIONS, PositionFold, is_claim
 from projections.tables import (
     ACCOUNT_EVENTS,
     CHECKPOINT_EVERY,
@@ -148,32 +149,34 @@ class ViewsFold:
         for position, event in batch:
             while lost and _position_of(lost[0]) < position:
                 self._park_unreadable(lost.pop(0))
-            self._advance(position)
             fold_one(position, event)
         for remaining in lost:
             self._park_unreadable(remaining)
         return self._changed_rows()
 
     def _fold_one(self, position: int, event: LedgerEvent) -> None:
+        # Every event comes through here. A kind is found in a set sooner than a class is asked, or a judge.
+        kind = type(event)
+        self._advance(position)
         recorded_at_ns = event.recorded_at_ns
         if recorded_at_ns > self._latest_ns:
             self._latest_ns = recorded_at_ns
         self._clock[position // CHECKPOINT_EVERY] = self._latest_ns
-        wrong = impossible_numbers(event)
-        if isinstance(event, OrderEvent):
+        wrong = impossible_numbers(event) if kind in BRING_NUMBERS else ""
+        if kind in _OF_ORDERS:
             state = None
             try:
-                state = self._orders.apply(position, event, wrong)
+                state = self._orders.apply(position, event, wrong)  # type: ignore[arg-type]
             except UnfoldableEventError as error:
                 self._park(position, ORDERS.name, event.originator_id, error)
-            self._timeline.append(timeline_row(position, event, state))
+            self._timeline.append(timeline_row(position, event, state))  # type: ignore[arg-type]
         elif isinstance(event, AccountEvent):
             self._account_events.append(account_event_row(position, event))
             if isinstance(event, AccountDiscrepancyFound):
                 self._found.append(discrepancy_row(position, event))
             elif isinstance(event, AccountDiscrepancyRepaired | AccountDiscrepancyWaived):
                 self._settled.append(settlement_row(position, event))
-        if moved_market(event) is not None or is_claim(event):
+        if kind in CONCERN_POSITIONS:
             self._book(position, event, wrong)
 
     def _book(self, position: int, event: LedgerEvent, wrong: str) -> None:
@@ -195,7 +198,10 @@ class ViewsFold:
             elif view is FUNDING.name:
                 _take(self._booked_funding, event.funding_key, event)  # type: ignore[attr-defined]
                 self._funding.append(funding_row(position, event))  # type: ignore[arg-type]
-            view = CLAIMS if is_claim(event) else POSITIONS.name
+            if kind is AccountPositionAsserted and is_claim(event):
+                view = CLAIMS
+            else:
+                view = POSITIONS.name
             self._positions.apply(position, event)
         except UnfoldableEventError as error:
             self._park(position, view, event.originator_id, error)
@@ -240,7 +246,8 @@ class ViewsFold:
                 fills.add((event.fill.fill_key, event.account, event.venue))  # type: ignore[attr-defined]
             elif kind is AccountFundingBooked:
                 funding.add((event.funding_key, event.account, event.venue))  # type: ignore[attr-defined]
-            elif isinstance(event, OrderFillCorrected | AccountFillCorrected):
+            elif kind in _CORRECTING:
+                assert isinstance(event, OrderFillCorrected | AccountFillCorrected)
                 corrected[event.was.fill_key, event.account, event.venue] = event.originator_id
                 if event.now is not None:
                     fills.add((event.now.fill_key, event.account, event.venue))
@@ -283,6 +290,10 @@ class ViewsFold:
         self._fills, self._funding, self._timeline, self._account_events, self._parked = [], [], [], [], []
         self._found, self._settled = [], []
         return changed
+
+
+_OF_ORDERS = frozenset(ORDER_EVENTS)
+_CORRECTING = frozenset({OrderFillCorrected, AccountFillCorrected})
 
 
 def _take(booked: set[BookedKey], key: str, event: LedgerEvent) -> None:
