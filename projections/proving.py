@@ -13,7 +13,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from projections.canonical import (
     portion_digest,
     portion_digests,
 )
+from projections.counted_once import booked_again
 from projections.event_source import PositionedEvent
 from projections.order_fold import EventsOf, Row
 from projections.position_sums import noted
@@ -348,7 +348,9 @@ def conclude(views: sqlite3.Connection, position: int, proofs: Sequence[StretchP
     for table in (FILL_BOOKINGS, FUNDING):
         (identity,) = table.unique
         distinct = f"(SELECT DISTINCT {', '.join(identity)} FROM {table.name} NOT INDEXED)"
-        again = _booked_again(views) if table is FILL_BOOKINGS and corrected else 0
+        again = booked_again(views) if table is FILL_BOOKINGS and corrected else 0
+        if again is None:
+            raise Unproven("a fill counts twice")
         if (
             _count(views, table.name) - again
             != views.execute(f"SELECT count(*) FROM {distinct}").fetchone()[0]
@@ -359,24 +361,6 @@ def conclude(views: sqlite3.Connection, position: int, proofs: Sequence[StretchP
         portions |= proof.portions
     portions |= portion_digests(views, (table for table in TABLES if not is_by_position(table)), 0, position)
     return combined_digest(position, portions)
-
-
-def _booked_again(views: sqlite3.Connection) -> int:
-    """How many fills there are of keys that a fill had before which counts no more. Raises `Unproven` when
-    two of a key count at the same time."""
-    rows = views.execute(
-        "SELECT fill_key, account, venue, position, corrected_position "
-        f"FROM {FILL_BOOKINGS.name} NOT INDEXED "
-        f"WHERE fill_key IN (SELECT fill_key FROM {FILL_BOOKINGS.name} NOT INDEXED "
-        "WHERE corrected_position IS NOT NULL)"
-    ).fetchall()
-    again = 0
-    for (*earlier, _, until), (*later, begin, _) in pairwise(sorted(rows, key=itemgetter(0, 1, 2, 3))):
-        if earlier == later:
-            again += 1
-            if until is None or until > begin:
-                raise Unproven("a fill counts twice")
-    return again
 
 
 def _count(views: sqlite3.Connection, table: str) -> int:

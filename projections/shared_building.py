@@ -114,6 +114,8 @@ def build_shared(
             pool.shutdown(cancel_futures=True)
     with _booked_once():
         file.guard()
+    if file.counts_twice():
+        raise NotSharedError("something was booked twice, before it was corrected")
 
 
 def _begin_to_help() -> None:

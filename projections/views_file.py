@@ -21,6 +21,7 @@ import msgspec
 import sqlite_utils
 
 from domain.events import EVENT_TYPES
+from projections.counted_once import booked_again
 from projections.errors import (
     DamagedViewsError,
     NewerViewsError,
@@ -185,6 +186,11 @@ class ViewsFile:
         `IntegrityError` when something is there twice already."""
         with translated(self.path):
             _create_guards(self._database)
+
+    def counts_twice(self) -> bool:
+        """Whether a fill that counts no more was booked twice while it did, which no guard can tell."""
+        with translated(self.path):
+            return booked_again(self._connection) is None
 
     def complete(self) -> None:
         """After building: make the indexes, bring everything to the disk, close."""

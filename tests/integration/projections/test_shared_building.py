@@ -12,7 +12,13 @@ import pytest
 
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.storage.ledger import OrderLedger
-from domain.events import AccountEvent, AccountFillBooked, AccountLeverageChanged, LedgerEvent
+from domain.events import (
+    AccountEvent,
+    AccountFillBooked,
+    AccountLeverageChanged,
+    LedgerEvent,
+    OrderFilled,
+)
 from projections import Helpers, Views, catch_up, rebuild, views_digest
 from projections.canonical import PORTION
 from projections.shared_building import NotSharedError, build_shared
@@ -70,6 +76,27 @@ def _never_created(log: LogBuilder) -> None:
 
 def _no_position_takes_it(log: LogBuilder) -> None:
     log.account(AccountLeverageChanged, trading_pair="BTC-USD", leverage=0, is_cross=True)
+
+
+def test_what_was_booked_twice_before_it_was_corrected_is_built_by_one(tmp_path: Path) -> None:
+    events = an_interleaved_log(LENGTH)
+    booked = next(
+        event for event in events if isinstance(event, OrderFilled) and event.fill.fill_key == "f41"
+    )
+    again, correction = LogBuilder(), LogBuilder()
+    again.open_order("another", "7041")
+    again.filled("another", fill_key="f41", exchange_order_id="7041")
+    correction._versions["o1"] = sum(event.originator_id == "o1" for event in events)
+    correction.corrected(booked, None)
+    ledger = tmp_path / "ledger.db"
+    middle = PORTION + 100
+    record(ledger, events[:middle] + again.events + events[middle:] + correction.events)
+    with opened(ledger) as source:
+        catch_up(source, tmp_path / "alone.db")
+        catch_up(source, tmp_path / "views.db", helpers=helpers_for(ledger))
+        assert views_digest(tmp_path / "views.db") == views_digest(tmp_path / "alone.db")
+        with Views(tmp_path / "views.db") as views:
+            assert [row.position for row in views.parked()] == [middle + 4]
 
 
 def _not_to_be_read(ledger: Path, position: int) -> None:
