@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -175,6 +177,9 @@ class _Demo:
 
     async def run(self) -> int:
         began = time.monotonic()
+        # A terminal that is closed and a `kill` end the demo as Ctrl-C does: in order.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, os.kill, os.getpid(), signal.SIGINT)
         async with self._simulator() as venue, aiohttp.ClientSession() as session:
             self.venue = venue
             self.session = session
@@ -421,9 +426,10 @@ class _Demo:
             "sim",
             "--seed",
             str(self.seed),
+            "--while-stdin-open",  # so that it does not outlive a demo that is killed
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
         try:

@@ -5,9 +5,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import signal
 import sys
+import threading
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -98,22 +100,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="execute the actions of one block together, in the venue's order of priority",
     )
+    parser.add_argument(
+        "--while-stdin-open",
+        action="store_true",
+        help="end with standard input, as a pipe does when the program that started this one is gone",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGINT or SIGTERM; return 0, 2 for accounts that cannot be, 5 for a port in use."""
+    """Run until SIGINT, SIGTERM or the end that the options ask for.
+
+    Returns 0, 2 for accounts that cannot be, 5 for a port in use.
+    """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    return asyncio.run(run_simulator(_options(args)))
+    return asyncio.run(run_simulator(_options(args), while_stdin_open=args.while_stdin_open))
 
 
-async def run_simulator(options: SimulatorOptions) -> int:
+async def run_simulator(options: SimulatorOptions, *, while_stdin_open: bool = False) -> int:
     """Run a simulator with a funded development account until SIGINT or SIGTERM; return an exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if while_stdin_open:
+        threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
     try:
         simulator = Simulator(options)
     except ActionError as refused:
@@ -135,6 +147,15 @@ async def run_simulator(options: SimulatorOptions) -> int:
     finally:
         await simulator.stop()
     return EXIT_OK
+
+
+def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    # os.read: a thread that holds the lock of sys.stdin would be in the way when the interpreter ends.
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop has ended for another reason
+        loop.call_soon_threadsafe(stop.set)
 
 
 def ready_line(simulator: Simulator) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""The demo over many seeds (other markets, other moments for the same faults; run by `make soak`), and where
-the order that an incident needs is gone when the incident comes."""
+"""The demo over many seeds (other markets, other moments for the same faults; run by `make soak`), where the
+order that an incident needs is gone when the incident comes, and where the demo itself is ended."""
 
 import json
 import logging
+import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from adapters.cli.exit_codes import ExitCode
 from adapters.cli.run import run_loop
 from adapters.hyperliquid.client_ids import cloid_for
 from domain.in_flight_order import OrderView
+from tests.support.process import wait_for
 
 SEEDS = range(1, 21)
 TIMEOUT_S = 300.0
@@ -105,3 +109,28 @@ def test_an_incident_that_cannot_happen_is_not_called_survived(
         assert (incident["happened"], incident["survived"]) == (False, False)
     assert "no order was left" in sockets["story"]
     assert report["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "ends_with"),
+    [(signal.SIGTERM, 130), (signal.SIGHUP, 130), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_demo_that_is_ended_leaves_no_venue_behind(
+    number: signal.Signals, ends_with: int, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "adapters.cli.main", "demo", "--dir", str(tmp_path / "demo")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        venue = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert venue is not None
+        process.send_signal(number)
+        assert process.wait(TIMEOUT_S) == ends_with
+    wait_for("the venue to end", lambda: not _listens(int(venue[1])))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -107,3 +107,22 @@ def test_the_development_account_follows_from_the_seed() -> None:
     assert development_account(1) == development_account(1)
     assert development_account(1).address != development_account(2).address
     assert development_account(1).private_key != OTHER_KEY
+
+
+def test_it_ends_with_the_program_that_started_it_where_that_holds_its_standard_input() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "--no-market", "--while-stdin-open"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["http"]
+    assert info(url, type="meta")["universe"]
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
+    assert process.stderr is not None
+    process.stderr.close()
