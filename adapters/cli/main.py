@@ -6,6 +6,7 @@ Only the module of that command is imported, so that `orderledger --help` answer
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple, NoReturn
 from adapters.cli.exit_codes import CommandError, ExitCode
 
 __all__ = ["main"]
+
+_OUTPUT_FAILED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _EPILOG = """\
 exit codes: 0 ok, 1 a check failed, 2 usage, 3 not found, 4 config or secret, 5 unreachable,
@@ -92,6 +95,9 @@ _COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. A user's mistake ends in a message, never in a traceback."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if sys.stdout is None:
+        # Standard output was closed before the start (`>&-`): nobody wants to hear.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open as long as the process lives
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -105,6 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more while it ends, which must not fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT_CLOSED
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILED:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"orderledger: Cannot write: {error.strerror}.", file=sys.stderr)
+        return ExitCode.CHECK_FAILED
     except Exception as error:
         from adapters.cli.refusals import refusal_of
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +110,29 @@ def test_ctrl_c_ends_quietly(command: SimpleNamespace, capsys: pytest.CaptureFix
     command.does = _raising(KeyboardInterrupt())
     assert main(["probe"]) == 130
     assert capsys.readouterr().err == "orderledger: interrupted\n"
+
+
+def _config_shown(tmp_path: Path, redirection: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "settings.toml").touch()
+    shown = [sys.executable, "-m", "adapters.cli.main", "config", "show", "--config", "settings.toml"]
+    return subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(shown)} {redirection}"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
+    done = _config_shown(tmp_path, "> /dev/full")
+    assert done.stderr == "orderledger: Cannot write: No space left on device.\n"
+    assert done.returncode == ExitCode.CHECK_FAILED
+
+
+def test_standard_output_may_be_closed(tmp_path: Path) -> None:
+    done = _config_shown(tmp_path, ">&-")
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
 
 
 @pytest.mark.parametrize(
