@@ -46,7 +46,7 @@ def refusal_of(error: Exception) -> CommandError | None:
     """The error as a command ends with it; None for one that nobody raises on purpose: a fault of ours."""
     if isinstance(error, LedgerNotFoundError):
         return CommandError(
-            f"There is no ledger to read: {error}. `orderledger run` and `orderledger demo` make one; "
+            f"No ledger to read: {error}. `orderledger run` and `orderledger demo` make one; "
             "--ledger FILE names another.",
             ExitCode.NOT_FOUND,
         )

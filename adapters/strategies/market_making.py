@@ -242,5 +242,5 @@ def _positive(name: str, value: Decimal | int | str) -> Decimal:
     except (ArithmeticError, TypeError):
         raise ValueError(f"{name} must be a number, not {value!r}") from None
     if not number.is_finite() or number <= 0:
-        raise ValueError(f"{name} must be above zero, not {value!r}")
+        raise ValueError(f"{name} must be above zero, not {value}")
     return number
