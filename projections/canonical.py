@@ -23,9 +23,11 @@ __all__ = [
     "PORTION",
     "Portion",
     "combined_digest",
+    "digest_if_equal",
     "is_by_position",
     "portion_digest",
     "portion_digests",
+    "portions_between",
     "views_digest",
 ]
 
@@ -43,9 +45,37 @@ def portion_digest(rows: Sequence[Row]) -> str:
     return sha256(_encode_lines(rows)).hexdigest()
 
 
+def digest_if_equal(
+    connection: sqlite3.Connection, table: Table, first: int, last: int, rows: Sequence[Row]
+) -> str | None:
+    """The `portion_digest` of rows, if they are those that a table keyed by position holds in a portion, from
+    one position to another; None if they are not, or look different to SQLite as JSON.
+
+    A line of text is read in half the time that all its columns take.
+    """
+    (key, *_) = table.key
+    lines = connection.execute(
+        f"SELECT json_array({', '.join(table.columns)}) FROM {table.name} "
+        f"WHERE {key} BETWEEN ? AND ? ORDER BY {key}",
+        (first, last),
+    ).fetchall()
+    expected = _encode_lines(rows)
+    kept = "".join([f"{line}\n" for (line,) in lines]).encode()
+    return sha256(expected).hexdigest() if kept == expected else None
+
+
 def is_by_position(table: Table) -> bool:
     """Whether the rows of a table are keyed by one position of the log."""
     return table.key[0] in ("position", "created_position")
+
+
+def portions_between(after: int, last: int) -> list[tuple[int, int]]:
+    """The first and the last position of every portion from after one position to another, both at the ends
+    of portions (or of the views)."""
+    return [
+        (max(portion * PORTION, after + 1), min((portion + 1) * PORTION - 1, last))
+        for portion in range((after + 1) // PORTION, last // PORTION + 1)
+    ]
 
 
 def portion_digests(
@@ -61,13 +91,12 @@ def portion_digests(
             if rows := connection.execute(select + order).fetchall():
                 found[table.name, 0] = portion_digest(rows)
             continue
-        for portion in range((after + 1) // PORTION, last // PORTION + 1):
-            bounds = (max(portion * PORTION, after + 1), min((portion + 1) * PORTION - 1, last))
+        for bounds in portions_between(after, last):
             rows = connection.execute(
                 f"{select} WHERE {table.key[0]} BETWEEN ? AND ?{order}", bounds
             ).fetchall()
             if rows:
-                found[table.name, portion] = portion_digest(rows)
+                found[table.name, bounds[0] // PORTION] = portion_digest(rows)
     return found
 
 
