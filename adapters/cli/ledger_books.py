@@ -1,7 +1,7 @@
 """What a ledger holds about one account, in the shape a reconciliation compares: `Books`.
 
-The views have the indexes and say which events are meant; the log says what they are. Only positions are
-taken from the views, which `verify` holds against the log.
+The views have the indexes and say which events are meant; the log says what they are. Only positions, and
+what fills and funding did to the cash, are taken from the views, which `verify` holds against the log.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _AT_A_TIME = 500
 
 _Event = TypeVar("_Event", bound=AccountEvent)
 
-_Execution: TypeAlias = tuple[str, str, Decimal | str, Decimal | str, Decimal | str, str]
-"""Trading pair, side, price, amount, fee and its token; numbers as the view has them or as the log does."""
+_Execution: TypeAlias = tuple[str, str, str, str, str, str]
+"""Trading pair, side, price, amount, fee and its token; numbers as the views have them."""
 
 
 class OpenDiscrepancy(msgspec.Struct, frozen=True):
@@ -322,53 +322,17 @@ class AccountBooks:
         return MONEY.add(cash, self._cash_of_fills(since, start.token, perpetuals))
 
     def _cash_of_fills(self, since: int, token: str, perpetuals: Collection[str]) -> Decimal:
-        """What the view's fills come to; in the place of those ever corrected, what the log says."""
-        columns = "SELECT trading_pair, trade_type, price, amount, fee, fee_token FROM fills"
-        booked = self._select(f"{columns} WHERE venue = ? AND account = ? AND position > ?", since)
-        cash = _cash_of(booked, token, perpetuals)
-        keys: dict[str, None] = {}
-        gone: list[_Execution] = []
-        come: list[_Execution] = []
-        corrected = list(self._corrected_histories())
-        for position, event in corrected:
-            if isinstance(event, OrderFillCorrected | AccountFillCorrected):
-                keys[event.was.fill_key] = None
-                if event.now is not None:
-                    keys[event.now.fill_key] = None
-                if position > since:
-                    gone.append(_execution(event.was))
-                    come += () if event.now is None else (_execution(event.now),)
-        for position, event in corrected:
-            if (
-                position > since
-                and isinstance(event, OrderFilled | AccountFillBooked)
-                and event.fill.fill_key in keys
-            ):
-                come.append(_execution(event.fill))
-        for some in _chunks(keys):
-            gone += self._select(
-                f"{columns} WHERE venue = ? AND account = ? AND position > ? "
-                f"AND fill_key IN ({', '.join('?' * len(some))})",
+        """What was booked since a position, less what was taken back since."""
+        booked, taken_back = (
+            self._select(
+                "SELECT trading_pair, trade_type, price, amount, fee, fee_token FROM fill_bookings "
+                f"WHERE venue = ? AND account = ? AND {happened} > ?",
                 since,
-                *some,
             )
-        cash = MONEY.add(cash, _cash_of(come, token, perpetuals))
-        return MONEY.subtract(cash, _cash_of(gone, token, perpetuals))
-
-    def _corrected_histories(self) -> Iterator[tuple[int, LedgerEvent]]:
-        """Every event of the orders of which a fill was corrected, and every fill that has no order.
-
-        A correction is always named by the repair it belongs to, and repairs are few.
-        """
-        repaired = self._account_events(AccountDiscrepancyRepaired)
-        named = (repair.split(" ", 1) for event in repaired for repair in event.repairs)
-        orders = dict.fromkeys(
-            rest.rpartition(" ")[0] for topic, rest in named if topic == OrderFillCorrected.topic
+            for happened in ("position", "corrected_position")
         )
-        for ids in _chunks(orders):
-            for history in self._source.events_until(ids, self.position).values():
-                yield from history
-        yield from self._positioned(AccountFillBooked, AccountFillCorrected)
+        cash = _cash_of(booked, token, perpetuals)
+        return MONEY.subtract(cash, _cash_of(taken_back, token, perpetuals))
 
     def _cash_of_fundings(self, since: int, token: str) -> Decimal:
         total = ZERO
@@ -485,10 +449,6 @@ def _fills_of(events: Iterable[LedgerEvent]) -> Iterable[Fill]:
 def _is_in(window: Window | None, time_ms: int) -> bool:
     """Whether a time is in a window or after it: later bookings explain what the venue told before them."""
     return window is not None and window.asked_from_ms <= time_ms
-
-
-def _execution(fill: Fill) -> _Execution:
-    return fill.trading_pair, fill.trade_type, fill.price, fill.amount, fill.fee, fill.fee_token
 
 
 def _cash_of(executions: Iterable[_Execution], token: str, perpetuals: Collection[str]) -> Decimal:
