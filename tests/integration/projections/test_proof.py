@@ -161,17 +161,26 @@ def has_a_contested_key(chosen: ChosenLedger) -> bool:
     return any(len(orders) > 1 for orders in named.values())
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_stretches_are_proven_each_for_itself(tmp_path: Path, processes: int) -> None:
-    chosen = recorded(tmp_path, an_interleaved_log(2 * PORTION + CHECKPOINT_EVERY + 77))
-    quick = proven(chosen, processes=processes)
+def test_stretches_are_proven_each_for_itself(tmp_path: Path) -> None:
+    chosen = recorded(tmp_path, an_interleaved_log(2 * PORTION + 77))
+    quick = proven(chosen, processes=1)
+    assert quick is not None
+    assert quick == proven(chosen, processes=2)
+    assert quick == looked_at_closely(chosen)
+
+
+def test_texts_are_the_same_however_sqlite_writes_them_as_json(tmp_path: Path) -> None:
+    log = LogBuilder()
+    for number, reason in enumerate(("plain", 'quoted "\\/', "\x01\x1f\x7f\n\t\b", "naïve 😀", "a\x00b")):
+        log.created(f"o{number}", tag=reason)
+        log.add(OrderCancelled, f"o{number}", reason_code="requested", reason=reason)
+    chosen = recorded(tmp_path, log.events)
+    quick = proven(chosen)
     assert quick is not None
     assert quick == looked_at_closely(chosen)
 
 
-@pytest.mark.parametrize(
-    "length", [1, CHECKPOINT_EVERY - 1, CHECKPOINT_EVERY, PORTION - 1, PORTION, PORTION + 1]
-)
+@pytest.mark.parametrize("length", [1, CHECKPOINT_EVERY - 1, CHECKPOINT_EVERY, PORTION - 1, PORTION])
 def test_a_log_of_any_length_is_proven(tmp_path: Path, length: int) -> None:
     chosen = recorded(tmp_path, an_interleaved_log(length))
     quick = proven(chosen)
@@ -191,11 +200,15 @@ def copy(intact: ChosenLedger, tmp_path: Path) -> ChosenLedger:
 
 
 def changes_of(table: Table) -> Iterator[str]:
-    """Statements that each make another view of it: a column changed in some row, a row less, a row more."""
+    """Statements that each make another view of it: a column changed in some row, a row less, a row more.
+
+    Rows are compared whole, so the first column, the last and some of those between stand for all.
+    """
     some_row = (
         f"rowid = (SELECT rowid FROM {table.name} LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {table.name}))"
     )
-    for column, kind in table.columns.items():
+    columns_of = list(table.columns.items())
+    for column, kind in (*columns_of[:-1:3], columns_of[-1]):
         value = f"coalesce({column}, 0) + 1000000" if kind is int else f"coalesce({column}, '') || '1'"
         yield f"UPDATE {table.name} SET {column} = {value} WHERE {some_row}"
     yield f"DELETE FROM {table.name} WHERE {some_row}"

@@ -126,7 +126,7 @@ def test_what_takes_the_knowledge_of_all_before_is_not_shared(
     ledger = odd_ledger(tmp_path, PORTION + 100, odd)
     with (
         opened(ledger) as source,
-        ViewsFile.create(tmp_path / "views.db", source.ledger_id) as file,
+        ViewsFile.create(tmp_path / "views.db", source.ledger_id, guarded=False) as file,
         pytest.raises(NotSharedError),
     ):
         build_shared(file, source, source.max_position, helpers_for(ledger), lambda done, total: None)
