@@ -9,6 +9,7 @@ TOML.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 import typing
@@ -127,7 +128,8 @@ def configured_ledger_path(file: str | Path | None, environment: Mapping[str, st
     if not path and (file is not None or config_file.exists()):
         ledger = _read_file(config_file).get("ledger")
         path = ledger.get("path") if isinstance(ledger, dict) else None
-    return base / path if isinstance(path, str) and path else base / SECTIONS["ledger"]().path  # type: ignore[attr-defined]
+    default: str = SECTIONS["ledger"]().path  # type: ignore[attr-defined]
+    return _located(base, path if isinstance(path, str) and path else default)
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -330,12 +332,18 @@ def _holds_key_like(value: object) -> bool:
     return any(_KEY_LIKE.fullmatch(word) for word in text.split())
 
 
+def _located(base: Path, text: str) -> Path:
+    """A file that a config names, from the config's folder."""
+    # Not Path.expanduser, which raises: a `~` of nobody stays what it is, as in a shell.
+    return base / os.path.expanduser(text)
+
+
 def _completed(config: Config, base: Path) -> Config:
     """With every named file made absolute, from `base`, and what follows from other settings written in."""
     replaced = {}
     for section_name, keys in _PATHS.items():
         section = getattr(config, section_name)
-        files = {key: str(base / Path(text).expanduser()) for key in keys if (text := getattr(section, key))}
+        files = {key: str(_located(base, text)) for key in keys if (text := getattr(section, key))}
         replaced[section_name] = msgspec.structs.replace(section, **files)
     config = msgspec.structs.replace(config, **replaced)
     ledger = msgspec.structs.replace(config.ledger, views_path=config.ledger.effective_views_path)

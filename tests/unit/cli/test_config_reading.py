@@ -371,3 +371,19 @@ def test_reading_commands_find_the_ledger(tmp_path: Path, monkeypatch: pytest.Mo
     assert configured_ledger_path(elsewhere / "c.toml", {}) == elsewhere / "ledger.db"
     with pytest.raises(ConfigError, match="orderledger init"):
         configured_ledger_path("none.toml", {})
+
+
+def test_reading_and_running_find_the_same_ledger_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = tmp_path / "c.toml"
+    file.write_text('ledger.path = "~/mine.db"')
+    assert load_config(file, {}).ledger.path == str(tmp_path / "home" / "mine.db")
+    assert configured_ledger_path(file, {}) == tmp_path / "home" / "mine.db"
+
+
+def test_the_home_folder_of_nobody_is_a_name_like_any_other(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('ledger.path = "~nobody-has-this-name/mine.db"')
+    assert load_config(file, {}).ledger.path == str(tmp_path / "~nobody-has-this-name" / "mine.db")
