@@ -111,6 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more while it ends, which must not fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT_CLOSED
+    except UnicodeEncodeError:
+        # Python keeps the bytes of an argument that are no text; no database and no terminal takes them.
+        if not any("\ud800" <= character <= "\udfff" for character in "".join(arguments)):
+            raise
+        print("orderledger: An argument is no text in UTF-8.", file=sys.stderr)
+        return ExitCode.USAGE
     except OSError as error:
         if error.errno not in _OUTPUT_FAILED:
             raise
@@ -145,7 +151,9 @@ def _run(arguments: list[str]) -> int:
             for name, line in commands.help.items():
                 subparsers.add_parser(name, help=line)
     try:
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            subparsers.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as asked:
         # --help, --version or a usage error: argparse has written what there is to say.
         return int(asked.code or ExitCode.OK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -110,6 +111,37 @@ def test_ctrl_c_ends_quietly(command: SimpleNamespace, capsys: pytest.CaptureFix
     command.does = _raising(KeyboardInterrupt())
     assert main(["probe"]) == 130
     assert capsys.readouterr().err == "orderledger: interrupted\n"
+
+
+def test_an_argument_that_a_command_does_not_know_leads_to_the_help_of_that_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["orders", "--nonsense"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert (
+        said == "orderledger orders: unrecognized arguments: --nonsense\nSee `orderledger orders --help`.\n"
+    )
+
+
+def test_an_argument_that_is_no_text_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def register(subparsers: Any) -> None:
+        probe = subparsers.add_parser("probe")
+        probe.add_argument("order")
+        probe.set_defaults(run=lambda options: len(options.order.encode()))
+
+    probe = main_module._Commands("adapters.cli.probe", {"probe": "for a test"})
+    monkeypatch.setattr(main_module, "_COMMANDS", (probe,))
+    monkeypatch.setattr(main_module, "import_module", lambda _name: SimpleNamespace(register=register))
+    assert main(["probe", os.fsdecode(b"\xff")]) == ExitCode.USAGE
+    assert capsys.readouterr().err == "orderledger: An argument is no text in UTF-8.\n"
+
+
+def test_text_that_cannot_be_encoded_and_was_no_argument_is_a_fault(command: SimpleNamespace) -> None:
+    command.does = _raising(UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"))
+    with pytest.raises(UnicodeEncodeError):
+        main(["probe"])
 
 
 def _config_shown(tmp_path: Path, redirection: str) -> subprocess.CompletedProcess[str]:
