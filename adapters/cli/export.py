@@ -55,7 +55,7 @@ def register(subparsers: Any) -> None:
         help="(default: csv); parquet needs `pip install 'orderledger[parquet]'`",
     )
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="where to write (default: standard output)"
+        "-o", "--output", metavar="FILE", type=Path, help="where to write (default: standard output)"
     )
     add_books_options(parser)
     add_at_option(parser)

@@ -118,7 +118,8 @@ def _history(options: argparse.Namespace) -> int:
 
 # For the eye
 
-_NAME = Column("ORDER", shortest=9)
+_NAME = Column("ORDER", shortest=len("390478339497"))
+"""An order's exchange id is never cut: it is what the order is asked for by."""
 
 
 def _name(client_order_id: str | None, exchange_order_id: str | None) -> str:
@@ -207,7 +208,7 @@ def _position_table(positions: Sequence[PositionRow]) -> str:
         Column("AMOUNT", right=True),
         Column("AVERAGE ENTRY", right=True),
         Column("REALISED PNL", right=True),
-        Column("FEES", right=True, shortest=8),
+        Column("FEES", right=True),
         Column("FUNDING", right=True),
         Column("VOLUME", right=True),
         Column("LEVERAGE", right=True),
@@ -259,7 +260,7 @@ def _history_text(history: OrderHistory) -> str:
     columns = (
         Column("TIME (UTC)"),
         Column("POSITION", right=True),
-        Column("STATE", shortest=9),
+        Column("STATE", shortest=len(OrderState.PENDING_SUBMIT)),
         Column("WHAT HAPPENED", shortest=30, wrapped=True),
     )
     rows = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -87,11 +87,24 @@ def profit_rows(options: argparse.Namespace, ask: Asked) -> list[PnlRow]:
     since_ns, until_ns = market.pop("since_ns", None), market.pop("until_ns", None)
     marks = dict(options.mark)
     if since_ns is None and until_ns is None:
-        return pnl(ask.views.positions(**market), marks)
+        rows = pnl(ask.views.positions(**market), marks)
+        _say_unused(marks, rows)
+        return rows
     end = ask.position if until_ns is None else ask.views.position_before(until_ns)
     begin = 0 if since_ns is None else min(ask.views.position_before(since_ns), end)
     print(f"from position {begin} to position {end}", file=sys.stderr)
-    return pnl_between(ask.views, ask.source, begin, end, marks, dict(options.opening_mark), **market)
+    opening_marks = dict(options.opening_mark)
+    rows = pnl_between(ask.views, ask.source, begin, end, marks, opening_marks, **market)
+    _say_unused({**opening_marks, **marks}, rows)
+    return rows
+
+
+def _say_unused(marks: Mapping[str, Decimal], rows: Sequence[PnlRow]) -> None:
+    """A mark price for no market of the answer is likely misspelled."""
+    for pair in sorted(marks.keys() - {row.trading_pair for row in rows}):
+        print(
+            f"note: there is nothing in {printable(pair)} here: its mark price is not used", file=sys.stderr
+        )
 
 
 def _mark(text: str) -> tuple[str, Decimal]:
@@ -157,7 +170,7 @@ def _pnl_table(rows: Sequence[PnlRow]) -> str:
         Column("MARK", right=True),
         Column("REALISED", right=True),
         Column("UNREALISED", right=True),
-        Column("FEES", right=True, shortest=8),
+        Column("FEES", right=True),
         Column("FUNDING", right=True),
         Column("NET", right=True),
     )
@@ -196,7 +209,7 @@ def _stats_text(rows: Sequence[StatsRow]) -> str:
         Column("ACK MEDIAN", right=True),
         Column("ACK P99", right=True),
         Column("SLIPPAGE", right=True),
-        Column("FEES", right=True, shortest=8),
+        Column("FEES", right=True),
         Column("REFUSED", right=True),
     )
     cells = [

@@ -85,6 +85,12 @@ def test_profit_is_told_per_market_and_in_all(ask: Ask) -> None:
     assert ask("pnl", "--at", "3").out == "No positions.\n"
 
 
+def test_a_mark_price_of_a_market_that_is_not_there_is_noticed(ask: Ask) -> None:
+    answer = ask("pnl", "--json", "--mark", "BTC=43100")
+    assert answer.err == "note: there is nothing in BTC here: its mark price is not used\n"
+    assert answer.json[0]["unrealised_pnl"] is None
+
+
 def test_profit_is_told_of_a_time_and_of_a_strategy(ask: Ask) -> None:
     booked = ("--since", "2023-11-14T22:13:20.004Z", "--until", "2023-11-14T22:13:20.005Z")
     answer = ask("pnl", "--json", *booked)
