@@ -84,7 +84,6 @@ def test_an_agent_of_nobody_is_a_usage_error() -> None:
     [
         ["--port", "99999"],
         ["--port", "http"],
-        ["--tick-ms", "0"],
         ["--tick-ms", "often"],
         ["--fund", "0x12=5"],
         ["--fund", ADDRESS],
