@@ -8,9 +8,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.discrepancies import BookedFill, BookFill, CorrectFill, Discrepancy, DiscrepancyKind
+from domain.discrepancies import (
+    BookedFill,
+    BookFill,
+    CorrectFill,
+    Discrepancy,
+    DiscrepancyKind,
+    Window,
+)
 from domain.enums import TimeInForce
 from domain.events import Fill
+from domain.fill_chain import order_fills_by_start_position
 from domain.findings import Scope, evidence_of, fill_text, finding
 from domain.in_flight_order import InFlightOrder
 from domain.moments import moment
@@ -315,14 +323,59 @@ def _compare_booked(
         if scope.is_told(time_ms, window) and scope.is_settled(time_ms):
             _take_back(scope, entry, booked[entry.fill.fill_key], compared)
     known = {_execution(entry.fill): entry for key, entry in booked.items() if key in told}
+    behind: dict[str, bool] = {}
     for key, entry in booked.items():
-        time_ms = entry.fill.exchange_time_ms
+        fill = entry.fill
+        time_ms, pair = fill.exchange_time_ms, fill.trading_pair
         if key in told or not scope.is_told(time_ms, window) or time_ms > window.until_ms:
             continue
-        if scope.is_settled(time_ms):
-            _take_back(scope, entry, known.get(_execution(entry.fill)), compared)
+        if not scope.is_settled(time_ms):
+            compared.leave(fill, entry.client_order_id)
+            continue
+        original = known.get(_execution(fill))
+        # Only the venue tells the position that an execution starts from: it has told this one before.
+        was_told = original is None and fill.start_position is not None
+        if was_told and pair not in behind:
+            behind[pair] = _is_behind_position(scope, pair, booked, told)
+        if was_told and behind[pair]:
+            compared.findings.append(_untold(entry, window))
         else:
-            compared.leave(entry.fill, entry.client_order_id)
+            _take_back(scope, entry, original, compared)
+
+
+def _is_behind_position(
+    scope: Scope, pair: str, booked: dict[str, BookedFill], told: dict[str, TradeUpdate]
+) -> bool:
+    """Whether the venue's list of fills does not lead to the venue's own position, and so lacks some of them.
+
+    Such a list is a late or a partial answer, whatever it claims; what is not in it may have happened.
+    """
+    report = scope.report
+    window, at_ms = report.fills_window, report.positions_at_ms
+    if report.positions is None or pair not in report.steps or not scope.reaches_positions(window):
+        return False
+
+    def of_market(fills: Iterable[Fill]) -> list[Fill]:
+        return [
+            fill
+            for fill in fills
+            if fill.trading_pair == pair
+            and scope.is_told(fill.exchange_time_ms, window)
+            and fill.exchange_time_ms <= at_ms
+        ]
+
+    ours = of_market(entry.fill for entry in booked.values())
+    theirs = of_market(update.fill for update in told.values())
+    closing = next((held.amount for held in report.positions if held.trading_pair == pair), ZERO)
+    begin_ms = min(fill.exchange_time_ms for fill in (*ours, *theirs))
+    first = [fill for fill in ours if fill.exchange_time_ms == begin_ms]
+    opening = first[0].start_position if len(first) == 1 else None
+    if not theirs:
+        return opening is not None and opening != closing
+    try:
+        return bool(order_fills_by_start_position(theirs, opening, closing).gaps)
+    except ValueError:
+        return False
 
 
 def _execution(fill: Fill) -> tuple[object, ...]:
@@ -371,6 +424,26 @@ def _take_back(scope: Scope, entry: BookedFill, original: BookedFill | None, com
         repair=CorrectFill(entry, None),
     )
     compared.add(found, FillChange(fill, None), entry.client_order_id)
+
+
+def _untold(entry: BookedFill, window: Window) -> Discrepancy:
+    """An execution that is not in a list which lacks some."""
+    fill, where = entry.fill, _where(entry)
+    return finding(
+        DiscrepancyKind.PHANTOM_FILL,
+        fill.fill_key,
+        trading_pair=fill.trading_pair,
+        ours=f"{fill_text(fill)} ({where})",
+        theirs="no such execution",
+        explanation=(
+            f"An execution is booked under the key {fill.fill_key} that the venue does not tell: "
+            f"{fill_text(fill)}, in {fill.trading_pair} at {moment(fill.exchange_time_ms)}, booked to "
+            f"{where}. But the fills that the venue tells from {moment(window.complete_from_ms)} on do not "
+            "lead to the position that it tells: its list lacks some, and proves nothing. The execution "
+            "stays, to be compared again later."
+        ),
+        evidence=evidence_of("fills", None, window),
+    )
 
 
 def _where(entry: BookedFill) -> str:

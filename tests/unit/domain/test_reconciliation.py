@@ -197,6 +197,36 @@ def test_a_fill_that_the_venue_does_not_tell_is_a_phantom_and_its_order_lives_on
     assert (found.repair.booked.fill, found.repair.now) == (phantom, None)
 
 
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_fills_are_not_taken_back_by_a_list_that_does_not_lead_to_the_position(
+    case: Case, known: int
+) -> None:
+    """A late or empty list, from a venue whose position has all of them."""
+    order = case.venue.place()
+    for amount in ("3", "2", "4"):
+        case.venue.fill(order, amount)
+    told = case.venue.trades()
+    found = case.found(fills=told[:known])
+    assert [one.kind for one in found] == [K.PHANTOM_FILL] * (3 - known)
+    assert all(one.repair is None and not one.waiver for one in found)
+    assert "its list lacks some" in found[0].explanation
+    assert case.found(fills=told) == [], "the whole list tells them"
+
+
+def test_fills_that_the_venue_itself_took_back_are_taken_back_here(case: Case) -> None:
+    """List and position agree, and neither has them any more."""
+    order = case.venue.place()
+    case.venue.fill(order, "3")
+    fill = case.venue.fill(order, "2")
+    case.follow()
+    order.fills.remove(fill)
+    case.venue.positions["BTC-USD"] -= fill.amount
+    case.venue.cash += fill.amount * fill.price + fill.fee
+    found = case.only(K.PHANTOM_FILL)
+    assert isinstance(found.repair, CorrectFill)
+    assert found.repair.booked.fill == fill
+
+
 def test_a_fill_without_order_that_the_venue_does_not_tell_is_a_phantom(case: Case) -> None:
     fill = case.venue.fill_without_order("BTC-USD", BUY, "2", liquidation=True)
     ghost = msgspec.structs.replace(fill, fill_key="ghost", amount=Decimal(1))
