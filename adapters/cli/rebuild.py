@@ -69,6 +69,6 @@ def _check(source: LedgerEventSource, chosen: ChosenLedger, progress: ProgressLi
             raise CommandError(f"There are no views at {chosen.views} to compare.", ExitCode.NOT_FOUND)
         case _:
             raise CommandError(
-                f"The views {chosen.views} are not what a rebuild gives: {report.difference}.",
+                f"The views {chosen.views} are not what a rebuild gives: {report.difference.rstrip('.')}.",
                 ExitCode.CHECK_FAILED,
             )
