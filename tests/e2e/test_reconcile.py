@@ -8,6 +8,7 @@ import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,6 @@ from adapters.hyperliquid.networks import simulator_network
 from adapters.runtime.clock import SteadyClock
 from adapters.simulator.app import SimulatorOptions
 from adapters.simulator.command import development_account
-from adapters.simulator.engine.options import VenueOptions
 from adapters.simulator.market import MarketOptions
 from adapters.storage.ledger import OrderLedger
 from domain.account import Account
@@ -38,7 +38,7 @@ from domain.updates import Change, FundingUpdate, PositionUpdate, Stamp, TradeUp
 from tests.support.live import PAIR, Live
 from tests.support.process import LiveRun, orderledger, running_venue, wait_for
 from tests.support.raw_client import RawClient
-from tests.support.simulator import SimulatorThread, running_simulator
+from tests.support.simulator import SimulatorThread, a_venue, running_simulator
 
 SEED = 7
 FUNDS = Decimal(100_000)
@@ -208,7 +208,7 @@ def a_desk(folder: Path, capsys: pytest.CaptureFixture[str], **venue: Any) -> It
         seed=SEED,
         accounts={development_account(SEED).address: FUNDS},
         market=MarketOptions(),
-        venue=VenueOptions(**venue) if venue else None,
+        venue=a_venue(**venue),
     )
     with running_simulator(options) as sim:
         yield Desk(sim, folder, capsys)
@@ -596,9 +596,11 @@ def test_several_differences_are_repaired_together_and_shown_on_one_page(desk: D
 def test_only_the_history_since_the_time_given_is_compared(desk: Desk) -> None:
     PRODUCED[Kind.UNBOOKED_FUNDING](desk)
     desk.later()
-    late = desk.reconcile("--since", "2100-01-01", "--json")
+    now_ms: int = desk.ask(type="exchangeStatus")["time"]
+    since = datetime.fromtimestamp(now_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    late = desk.reconcile("--since", since, "--json")
     assert late.json["compared"]["funding payments"] == 0
-    assert late.json["since_ms"] == 4_102_444_800_000
+    assert late.json["since_ms"] == now_ms // 1_000 * 1_000
     assert "names no zone: taken as UTC" in late.err
     early = desk.reconcile("--since", "1999-01-01T00:00:00Z", "--json")
     assert early.code == 1
@@ -606,6 +608,54 @@ def test_only_the_history_since_the_time_given_is_compared(desk: Desk) -> None:
 
 
 # What stands in the way
+
+
+def test_a_time_that_has_not_come_yet_is_refused(desk: Desk) -> None:
+    PRODUCED[Kind.POSITION_DRIFT](desk)
+    answer = desk.reconcile("--since", "2100-01-01")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--since lies ahead of the venue's clock" in answer.err
+
+
+def trade_by_hand(desk: Desk) -> None:
+    """A manual purchase, executed at once."""
+
+    async def act(client: RawClient) -> Any:
+        asset = [row["name"] for row in (await client.info(type="meta"))["universe"]].index("BTC")
+        price = int(Decimal((await client.info(type="allMids"))["BTC"]) * Decimal("1.03"))
+        order = {"a": asset, "b": True, "p": str(price), "s": "0.01", "r": False}
+        order["t"] = {"limit": {"tif": "Ioc"}}
+        return await client.act({"type": "order", "orders": [order], "grouping": "na"})
+
+    desk.by_hand(act)
+
+
+def test_what_is_too_young_is_neither_called_compared_nor_called_mended(desk: Desk) -> None:
+    PRODUCED[Kind.POSITION_DRIFT](desk)
+    (drift,) = desk.reconcile("--json").json["findings"]
+    members = (
+        "discrepancy_id",
+        "kind",
+        "subject",
+        "trading_pair",
+        "ours",
+        "theirs",
+        "explanation",
+        "evidence",
+    )
+    desk.forge(lambda _, account: account.discrepancy_found(**{name: drift[name] for name in members}))
+    trade_by_hand(desk)
+    position = desk.position
+    young = desk.reconcile("--apply", "--json")
+    assert (young.code, young.json["findings"], desk.position) == (0, [], position)
+    assert (
+        f"{PAIR}: an execution is too young to be judged, and with it the position"
+        in (young.json["not_compared"])
+    )
+    assert not {"positions", "cash balances"} & young.json["compared"].keys()
+    desk.later()
+    assert desk.reconcile("--apply", "--json").kinds == {Kind.EXTERNAL_FILL, Kind.POSITION_DRIFT}
+    assert desk.reconcile("--json").json["findings"] == []
 
 
 def test_what_happens_at_the_moment_is_not_judged(desk: Desk) -> None:

@@ -28,6 +28,7 @@ from domain.event_codec import decode_event
 from domain.in_flight_order import OrderView
 from domain.listeners import Committed, OrderEventListener
 from projections import catch_up
+from tests.support.simulator import a_venue
 
 __all__ = ["PAIR", "Live", "Recorder", "live"]
 
@@ -194,6 +195,7 @@ async def live(*, seed: int = 1, market: bool = True) -> AsyncIterator[Live]:
         seed=seed,
         accounts={key.address: FUNDS},
         market=MarketOptions() if market else None,
+        venue=a_venue(),
     )
     with tempfile.TemporaryDirectory() as folder:
         async with Simulator(options) as sim:

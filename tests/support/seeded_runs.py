@@ -23,6 +23,7 @@ from domain.position import Position
 from replays.recorder import SessionRecorder
 from replays.recording import SessionHeader
 from tests.support.live import FUNDS, PAIR, Live
+from tests.support.simulator import a_venue
 
 __all__ = ["RecordedLive", "recorded_live", "seeded_run"]
 
@@ -102,7 +103,9 @@ class RecordedLive(Live):
 async def recorded_live(*, seed: int, file_bytes_max: int = 64_000_000) -> AsyncIterator[RecordedLive]:
     """A simulator with a funded account and a background market; no session yet."""
     key = development_account(seed)
-    options = SimulatorOptions(seed=seed, accounts={key.address: FUNDS}, market=MarketOptions())
+    options = SimulatorOptions(
+        seed=seed, accounts={key.address: FUNDS}, market=MarketOptions(), venue=a_venue()
+    )
     with tempfile.TemporaryDirectory() as folder:
         async with Simulator(options) as sim:
             yield RecordedLive(sim, Path(folder), seed, file_bytes_max=file_bytes_max)

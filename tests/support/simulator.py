@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.clock import BlockClock
+from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
 
 T = TypeVar("T")
 
@@ -43,6 +44,11 @@ class SimulatorThread:
         from adapters.simulator.faults import Fault
 
         return self.call(lambda sim: sim.faults.inject(Fault(**fault)))
+
+
+def a_venue(**options: Any) -> VenueOptions:
+    """A testnet that pays funding only when it is told to, not to a test that happens to run at full hour."""
+    return VenueOptions(**{"perps": TESTNET_PERPS, "automatic_funding": False, **options})
 
 
 @contextlib.contextmanager
