@@ -27,15 +27,29 @@ class Scope:
     """The books and the report that are compared, and what may be judged.
 
     What happened less than the grace time before the report was begun may be on its way still, on either
-    side: it is left for the next comparison.
+    side: it is left for the next comparison. `left` says in words what was, each once; `judged_pairs` has the
+    markets whose positions were held side by side, and `is_cash_judged` whether the cash was.
     """
 
-    __slots__ = ("_by_exchange_id", "_by_venue_key", "_quiet_since_ns", "books", "report", "settled_ms")
+    __slots__ = (
+        "_by_exchange_id",
+        "_by_venue_key",
+        "_quiet_since_ns",
+        "books",
+        "is_cash_judged",
+        "judged_pairs",
+        "left",
+        "report",
+        "settled_ms",
+    )
 
     def __init__(self, books: Books, report: VenueReport, grace_ms: int) -> None:
         self.books = books
         self.report = report
         self.settled_ms = report.taken_at_ms - grace_ms
+        self.left: dict[str, None] = {}
+        self.judged_pairs: dict[str, None] = {}
+        self.is_cash_judged = False
         begun_ns = report.taken_at_ms * _NS_PER_MS if books.clock_ns is None else books.clock_ns
         self._quiet_since_ns = begun_ns - grace_ms * _NS_PER_MS
         self._by_venue_key: dict[str, InFlightOrder] = {}
@@ -53,6 +67,10 @@ class Scope:
         if order is None and exchange_order_id is not None:
             order = self._by_exchange_id.get(exchange_order_id)
         return order
+
+    def leave(self, what: str) -> None:
+        """This is not judged, for a reason that another comparison may not have."""
+        self.left[what] = None
 
     def is_settled(self, exchange_time_ms: int) -> bool:
         """Whether this venue time is older than the grace time."""

@@ -79,6 +79,7 @@ def compare_fundings(scope: Scope) -> Payments:
             continue
         if not scope.is_settled(update.exchange_time_ms):
             payments.is_settled = False
+            scope.leave("funding: a payment is too young to be judged")
         elif ours is None:
             payments.add(_unbooked_funding(update), update.amount)
         else:
@@ -163,6 +164,7 @@ def compare_transfers(scope: Scope) -> Payments:
             continue
         if not scope.is_settled(time_ms):
             payments.is_settled = False
+            scope.leave("transfers: one is too young to be judged")
             continue
         amount = "" if transfer.amount is None else f" of {decimal_text(transfer.amount)} {transfer.token}"
         found = finding(
@@ -252,11 +254,15 @@ class Holdings:
 def compare_positions(scope: Scope, fills: ComparedFills, holdings: Holdings) -> list[Discrepancy]:
     """Each market's position, once the fills that were found are booked."""
     report = scope.report
-    if report.positions is None or report.fills is None or not scope.reaches_positions(report.fills_window):
+    if report.positions is None:
+        return []
+    if report.fills is None or not scope.reaches_positions(report.fills_window):
+        scope.leave("positions: the fills until their time are not known")
         return []
     markets = {*holdings.told, *(pair for pair in holdings.now if pair in report.steps)}
     found = []
     for pair in sorted(markets - fills.unsettled_pairs.keys()):
+        scope.judged_pairs[pair] = None
         ours, theirs = holdings.amount_then(pair), holdings.amount_told(pair)
         if MONEY.subtract(theirs, ours).copy_abs() > holdings.slack.get(pair, ZERO):
             update = holdings.told.get(pair)
@@ -373,12 +379,13 @@ def compare_cash(
         (report.transfers, report.transfers_window),
     )
     if any(rows is None or not scope.reaches_positions(window) for rows, window in windows):
-        return []
-    if fills.unsettled_pairs or not fundings.is_settled or not transfers.is_settled:
+        scope.leave("cash: the fills, payments and transfers until its time are not all known")
         return []
     later = _cash_after_positions(scope, holdings)
-    if later is None:
+    if fills.unsettled_pairs or not fundings.is_settled or not transfers.is_settled or later is None:
+        scope.leave("cash: something moves it that is too young to be judged, or of unknown effect")
         return []
+    scope.is_cash_judged = True
     now = MONEY.add(books.cash, MONEY.add(fundings.cash, transfers.cash))
     for was, comes in fills.changes:
         if was is not None:

@@ -41,6 +41,7 @@ def find_external_orders(scope: Scope, fills: ComparedFills) -> list[Discrepancy
         if scope.order_of(row.venue_order_key, row.exchange_order_id) is not None:
             continue
         if row.exchange_time_ms is not None and not scope.is_settled(row.exchange_time_ms):
+            scope.leave("orders placed elsewhere: one is too young to be judged")
             continue
         terms, oid = row.details, row.exchange_order_id or ""
         if terms is not None:
@@ -78,6 +79,7 @@ def compare_orders(scope: Scope, fills: ComparedFills) -> list[Discrepancy]:
         if order is not None:
             listed.setdefault(order.id, []).append(row)
     found: list[Discrepancy] = []
+    young = 0
     for client_order_id in sorted(scope.books.orders):
         order = scope.books.orders[client_order_id]
         rows = listed.get(client_order_id)
@@ -85,6 +87,7 @@ def compare_orders(scope: Scope, fills: ComparedFills) -> list[Discrepancy]:
         if rows is None and changes is None and order.is_done:
             continue
         if client_order_id in fills.unsettled_orders or not scope.is_quiet(order):
+            young += 1
             continue
         now = order if changes is None else _after(order, changes)
         if rows is not None:
@@ -95,6 +98,8 @@ def compare_orders(scope: Scope, fills: ComparedFills) -> list[Discrepancy]:
             judged = _unlisted(scope, order, now, scope.report.asked.get(client_order_id))
         if judged is not None:
             found.append(judged)
+    if young:
+        scope.leave(f"orders: {young} of them changed too lately to be judged")
     return found
 
 

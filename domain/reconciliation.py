@@ -10,6 +10,8 @@ Repairs are made in the same order.
 
 from __future__ import annotations
 
+import msgspec
+
 from domain.discrepancies import Books, Discrepancy, VenueReport
 from domain.fill_comparison import compare_fills
 from domain.findings import Scope
@@ -24,7 +26,17 @@ from domain.fund_comparison import (
 )
 from domain.order_comparison import compare_orders, find_external_orders
 
-__all__ = ["find_discrepancies"]
+__all__ = ["Comparison", "compare", "find_discrepancies"]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs, and what could not be judged this time (`left`, in words; what the venue did not tell is
+    not among it). `judged_pairs`: the markets whose positions were compared."""
+
+    discrepancies: list[Discrepancy]
+    left: tuple[str, ...]
+    judged_pairs: frozenset[str]
+    is_cash_judged: bool
 
 
 def find_discrepancies(books: Books, report: VenueReport, *, grace_ms: int = 5_000) -> list[Discrepancy]:
@@ -35,12 +47,19 @@ def find_discrepancies(books: Books, report: VenueReport, *, grace_ms: int = 5_0
     the cash while something so young could explain it. Takes time linear in the sizes of both (sorting
     aside).
     """
+    return compare(books, report, grace_ms=grace_ms).discrepancies
+
+
+def compare(books: Books, report: VenueReport, *, grace_ms: int = 5_000) -> Comparison:
+    """`find_discrepancies`, with what was left for the next comparison."""
     scope = Scope(books, report, grace_ms)
     fills = compare_fills(scope)
     fundings = compare_fundings(scope)
     transfers = compare_transfers(scope)
     holdings = Holdings(scope, fills)
-    return [
+    for pair in fills.unsettled_pairs:
+        scope.leave(f"{pair}: an execution is too young to be judged, and with it the position")
+    found = [
         *find_external_orders(scope, fills),
         *fills.findings,
         *compare_orders(scope, fills),
@@ -51,3 +70,9 @@ def find_discrepancies(books: Books, report: VenueReport, *, grace_ms: int = 5_0
         *compare_leverage(scope),
         *find_truncated_windows(scope),
     ]
+    return Comparison(
+        discrepancies=found,
+        left=tuple(scope.left),
+        judged_pairs=frozenset(scope.judged_pairs),
+        is_cash_judged=scope.is_cash_judged,
+    )

@@ -15,6 +15,7 @@ from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_books import AccountBooks, opened_accounts
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, Recorded, repair_text
+from adapters.cli.text_table import utc_time
 from adapters.hyperliquid.connector import VENUE
 from adapters.hyperliquid.info_client import InfoClient
 from adapters.hyperliquid.networks import Network
@@ -40,13 +41,30 @@ from domain.events import (
     LedgerEvent,
 )
 from domain.in_flight_order import InFlightOrder
-from domain.reconciliation import find_discrepancies
+from domain.reconciliation import Comparison, compare
 from domain.repairs import apply_discrepancy
 from domain.updates import Change, Stamp
 
 __all__ = ["DEFAULT_ACTOR", "Question", "Wish", "chosen_account", "reconcile"]
 
 DEFAULT_ACTOR = "reconciliation"
+
+_MS_NS = 1_000_000
+
+_OF_FILLS = frozenset(
+    {
+        DiscrepancyKind.MISSING_FILL,
+        DiscrepancyKind.PHANTOM_FILL,
+        DiscrepancyKind.DUPLICATE_FILL,
+        DiscrepancyKind.QUANTITY_MISMATCH,
+        DiscrepancyKind.PRICE_MISMATCH,
+        DiscrepancyKind.FEE_MISMATCH,
+        DiscrepancyKind.EXTERNAL_FILL,
+        DiscrepancyKind.LIQUIDATION,
+        DiscrepancyKind.AUTO_DELEVERAGING,
+    }
+)
+"""What is judged by the list of fills."""
 
 _CAUSATION = "reconcile"
 """What stands as the cause of events that no recorded input led to."""
@@ -248,9 +266,11 @@ class _Comparison:
         self._begun = begun
         self._books = msgspec.structs.replace(books.read(report), clock_ns=clock_ns)
         self._open = books.open_discrepancies()
+        self._compared = compare(self._books, report, grace_ms=question.grace_ms)
 
     def result(self) -> Reconciled:
-        found = find_discrepancies(self._books, self._report, grace_ms=self._question.grace_ms)
+        self._refuse_the_future()
+        found = self._compared.discrepancies
         self._refuse_unknown_waivers(found)
         findings = self._record(found) if self._wish.writes else [self._shown(each) for each in found]
         position, last_position = self._reader.position, self._ledger.max_position
@@ -266,13 +286,21 @@ class _Comparison:
             account=self._question.account,
             asked_at_ms=self._report.taken_at_ms,
             since_ms=self._begun.since_ms,
-            compared=_compared(self._books, self._report),
+            compared=_counts(self._books, self._report, self._compared),
             not_compared=tuple(self._not_compared()),
             incomplete=bool(self._report.failures),
             applied=self._wish.writes,
             findings=tuple(findings),
             software=version("orderledger"),
         )
+
+    def _refuse_the_future(self) -> None:
+        since_ms, now_ms = self._begun.since_ms, self._report.taken_at_ms
+        if since_ms > now_ms and self._question.since_ms is not None:
+            raise CommandError(
+                f"--since lies ahead of the venue's clock, {utc_time(now_ms * _MS_NS)}.",
+                ExitCode.USAGE,
+            )
 
     def _refuse_unknown_waivers(self, found: Sequence[Discrepancy]) -> None:
         known = {each.discrepancy_id for each in found}
@@ -296,6 +324,7 @@ class _Comparison:
         for name, part in parts.items():
             if part is None:
                 yield f"{name}: the venue gave no answer that could be used"
+        yield from self._compared.left
         if books.cash is None:
             why = self._reader.cash_unknown_because or "the ledger holds no opening balance"
             yield f"cash: {why}"
@@ -360,11 +389,27 @@ class _Comparison:
     def _no_longer_found(self, found: Sequence[Discrepancy]) -> Iterator[Discrepancy]:
         """What stands open in the ledger and does not differ any more. Only a comparison of everything can
         tell that."""
-        is_whole = not self._report.failures and self._begun.since_ms == self._books.books_begin_ms
+        is_whole = (
+            not self._report.failures
+            and not self._compared.left
+            and self._begun.since_ms == self._books.books_begin_ms
+        )
         still = {each.discrepancy_id for each in found}
         for discrepancy_id, standing in self._open.items():
-            if is_whole and standing.waived is None and discrepancy_id not in still:
+            is_told = self._is_told(DiscrepancyKind(standing.found.kind))
+            if is_whole and is_told and standing.waived is None and discrepancy_id not in still:
                 yield _discrepancy_of(standing.found)
+
+    def _is_told(self, kind: DiscrepancyKind) -> bool:
+        """Whether the venue told everything that a finding of this kind is judged by."""
+        report = self._report
+        if kind is DiscrepancyKind.BALANCE_DRIFT:
+            return self._compared.is_cash_judged
+        if kind in (DiscrepancyKind.UNBOOKED_FUNDING, DiscrepancyKind.FUNDING_MISMATCH):
+            return _is_whole(report.fundings_window)
+        if kind is DiscrepancyKind.UNBOOKED_TRANSFER:
+            return _is_whole(report.transfers_window)
+        return kind not in _OF_FILLS or _is_whole(report.fills_window)
 
     def _is_waived(self, found: Discrepancy) -> bool:
         known = self._open.get(found.discrepancy_id)
@@ -434,7 +479,12 @@ def _finding_of_events(
     )
 
 
-def _compared(books: Books, report: VenueReport) -> dict[str, int]:
+def _is_whole(window: Window | None) -> bool:
+    """Whether a list reaches back to where it was asked from."""
+    return window is not None and window.complete_from_ms <= window.asked_from_ms
+
+
+def _counts(books: Books, report: VenueReport, comparison: Comparison) -> dict[str, int]:
     """How much was held side by side, both sides together."""
     compared: dict[str, int] = {}
     names = {name: order.id for order in books.orders.values() for name in _names(order)}
@@ -451,14 +501,17 @@ def _compared(books: Books, report: VenueReport) -> dict[str, int]:
         compared["fills"] = len(ours | {update.fill.fill_key for update in report.fills})
     if report.positions is not None:
         held = {pair for pair, position in books.positions.items() if position.amount}
-        compared["positions"] = len(held | {update.trading_pair for update in report.positions})
+        held |= {update.trading_pair for update in report.positions}
+        judged = held & comparison.judged_pairs
+        if judged or not held:
+            compared["positions"] = len(judged)
     if report.fundings is not None:
         ours = {funding.funding_key for funding in books.fundings}
         compared["funding payments"] = len(ours | {update.funding_key for update in report.fundings})
     if report.transfers is not None:
         ours = {transfer.update_key for transfer in books.transfers}
         compared["transfers"] = len(ours | {transfer.update_key for transfer in report.transfers})
-    if books.cash is not None and report.cash is not None:
+    if comparison.is_cash_judged:
         compared["cash balances"] = 1
     return compared
 
