@@ -75,6 +75,10 @@ class OrderToAsk(msgspec.Struct, frozen=True, kw_only=True):
         """What rows of the venue may call it."""
         return (name for name in (self.venue_order_key, self.exchange_order_id) if name is not None)
 
+    def is_another(self, update: OrderUpdate) -> bool:
+        """Whether an answer names another client id than that of this order."""
+        return self.venue_order_key is not None and update.venue_order_key not in (None, self.venue_order_key)
+
     @property
     def target(self) -> int | str | None:
         """How `orderStatus` asks for it: by exchange id where it has one, since legs may share a cloid."""
@@ -205,6 +209,13 @@ class AccountQuestions:
                 f"orderStatus tells a status this version does not know: {asked.update.status!r:.60}{about}"
             )
             return None
+        if (
+            asked.update is not None
+            and order.exchange_order_id is not None
+            and order.is_another(asked.update)
+        ):
+            # Ids begin anew when a venue does: this says nothing about the order, its client id does.
+            return await self._order(msgspec.structs.replace(order, exchange_order_id=None))
         is_past_expiry = (
             order.expires_at_ms is not None and order.expires_at_ms + EXPIRY_MARGIN_MS < self.taken_at_ms
         )

@@ -34,7 +34,15 @@ from domain.discrepancies import DiscrepancyKind as Kind
 from domain.enums import Liquidity, OrderType, Source, TradeType
 from domain.events import AccountDiscrepancyFound, Fill, OrderFilled
 from domain.order_params import OrderParams
-from domain.updates import Change, FundingUpdate, PositionUpdate, Stamp, TradeUpdate
+from domain.updates import (
+    Change,
+    FundingUpdate,
+    OrderUpdate,
+    PositionUpdate,
+    Stamp,
+    TradeUpdate,
+    UpdateStatus,
+)
 from tests.support.live import PAIR, Live
 from tests.support.process import LiveRun, orderledger, running_venue, wait_for
 from tests.support.raw_client import RawClient
@@ -539,6 +547,39 @@ def test_a_repair_names_its_events_its_actor_and_its_source(desk: Desk) -> None:
     assert isinstance(filled, OrderFilled)
     assert found.discrepancy_id == finding["discrepancy_id"]
     assert found.subject == filled.fill.fill_key
+
+
+def test_the_end_of_another_order_under_the_same_exchange_id_ends_nothing(desk: Desk) -> None:
+    """Exchange ids begin anew when a venue does (a testnet, a simulator)."""
+    desk.an_order()
+    oid = desk.place_by_hand(cloid=f"0x{'ab' * 16}")
+
+    def believe(tracker: ClientOrderTracker, _: Account) -> None:
+        params = OrderParams(
+            client_order_id="ours",
+            venue_order_key=f"0x{'cd' * 16}",
+            trading_pair=PAIR,
+            instrument="BTC",
+            order_type=OrderType.LIMIT,
+            trade_type=TradeType.BUY,
+            amount=Decimal("0.01"),
+            price=Decimal(30_000),
+        )
+        tracker.submitted(tracker.create(params), nonce=1, expires_at_ms=1)
+        key = params.venue_order_key
+        tracker.process_order_update(
+            OrderUpdate(status=UpdateStatus.OPEN, exchange_order_id=str(oid), venue_order_key=key)
+        )
+
+    async def cancel(client: RawClient) -> Any:
+        asset = [row["name"] for row in (await client.info(type="meta"))["universe"]].index("BTC")
+        return await client.act({"type": "cancel", "cancels": [{"a": asset, "o": oid}]})
+
+    desk.forge(believe)
+    assert desk.by_hand(cancel)["response"]["data"]["statuses"] == ["success"]
+    desk.later()
+    (finding,) = desk.reconcile("--apply", "--json").json["findings"]
+    assert (finding["subject"], finding["theirs"], finding["status"]) == ("ours", "not known", "known")
 
 
 def test_the_same_difference_has_the_same_id_in_every_run(desk: Desk) -> None:
