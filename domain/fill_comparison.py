@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -46,16 +46,18 @@ class ComparedFills:
     """The findings, and what they change about orders, positions and cash once they are repaired.
 
     `waived` has ours and theirs of executions whose numbers stay as they are: what that makes of position and
-    cash is found already.
+    cash is found already. `not_made` are changes that a person has decided against.
 
     `unsettled_pairs` and `unsettled_orders` (client order ids) have executions that are on one side only and
     too young to be judged: what depends on them is left for the next comparison. `told` has every execution
     of the report by exchange order id, from after the books began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waived_ids: Container[str]) -> None:
+        self._waived_ids = waived_ids
         self.findings: list[Discrepancy] = []
         self.changes: list[FillChange] = []
+        self.not_made: list[FillChange] = []
         self.waived: list[tuple[Fill, Fill]] = []
         self.changes_of_orders: dict[str, list[FillChange]] = {}
         self.unsettled_pairs: dict[str, None] = {}
@@ -64,7 +66,8 @@ class ComparedFills:
 
     def add(self, found: Discrepancy, change: FillChange, client_order_id: str | None) -> None:
         self.findings.append(found)
-        self.changes.append(change)
+        is_waived = found.discrepancy_id in self._waived_ids
+        (self.not_made if is_waived else self.changes).append(change)
         if client_order_id is not None:
             self.changes_of_orders.setdefault(client_order_id, []).append(change)
 
@@ -77,7 +80,7 @@ class ComparedFills:
 
 def compare_fills(scope: Scope) -> ComparedFills:
     """Compare the executions of the report's window; nothing where the venue did not tell them."""
-    compared = ComparedFills()
+    compared = ComparedFills(scope.books.waived)
     rows = scope.report.fills
     if rows is None:
         return compared

@@ -6,7 +6,7 @@ only what none of them explains is a drift.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from decimal import Decimal
 
 from domain.discrepancies import (
@@ -45,17 +45,22 @@ class Payments:
     """Findings about money that moved without a trade, and what their repairs add to the cash.
 
     `is_settled` is False while something that is too young, or of unknown effect, could move the cash.
+    `waived_cash` is what those would add that a person has decided against.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waived_ids: Container[str]) -> None:
+        self._waived_ids = waived_ids
         self.findings: list[Discrepancy] = []
         self.cash = ZERO
+        self.waived_cash = ZERO
         self.is_settled = True
 
     def add(self, found: Discrepancy, cash: Decimal | None) -> None:
         self.findings.append(found)
         if cash is None:
             self.is_settled = False
+        elif found.discrepancy_id in self._waived_ids:
+            self.waived_cash = MONEY.add(self.waived_cash, cash)
         else:
             self.cash = MONEY.add(self.cash, cash)
 
@@ -65,7 +70,7 @@ class Payments:
 
 def compare_fundings(scope: Scope) -> Payments:
     """Every funding payment by its key: booked, and with the venue's amount."""
-    payments = Payments()
+    payments = Payments(scope.books.waived)
     told = {update.funding_key: update for update in sorted(scope.report.fundings or (), key=_funding_order)}
     booked: dict[str, Decimal] = {}
     for payment in scope.books.fundings:
@@ -155,7 +160,7 @@ def _compare_amounts(update: FundingUpdate, ours: Decimal, payments: Payments) -
 
 def compare_transfers(scope: Scope) -> Payments:
     """Every transfer by its key."""
-    payments = Payments()
+    payments = Payments(scope.books.waived)
     booked = {transfer.update_key for transfer in scope.books.transfers}
     rows = sorted(scope.report.transfers or (), key=lambda row: (row.exchange_time_ms, row.update_key))
     for key, transfer in {row.update_key: row for row in rows}.items():
@@ -192,16 +197,19 @@ class Holdings:
     """The positions that the books come to once the fills that were found are booked, market by market.
 
     `now` is what they are; `later` the booked fills, in order, that the venue's positions do not include yet;
-    `slack` by how much a position may be off because numbers of fills were waived.
+    `slack` by how much a position may be off because numbers of fills were waived, and `not_made` by how much
+    exactly, if the venue counts what a person has decided to leave out of the books.
     """
 
     def __init__(self, scope: Scope, fills: ComparedFills) -> None:
         self.now = {pair: position.amount for pair, position in scope.books.positions.items()}
-        for was, now in fills.changes:
-            for fill, sign in ((was, -1), (now, 1)):
-                if fill is not None:
-                    moved = MONEY.multiply(_signed(fill), sign)
-                    self.now[fill.trading_pair] = MONEY.add(self.now.get(fill.trading_pair, ZERO), moved)
+        self.not_made: dict[str, Decimal] = {}
+        for changes, amounts in ((fills.changes, self.now), (fills.not_made, self.not_made)):
+            for was, now in changes:
+                for fill, sign in ((was, -1), (now, 1)):
+                    if fill is not None:
+                        moved = MONEY.multiply(_signed(fill), sign)
+                        amounts[fill.trading_pair] = MONEY.add(amounts.get(fill.trading_pair, ZERO), moved)
         self.slack: dict[str, Decimal] = {}
         for ours, theirs in fills.waived:
             off = MONEY.subtract(_signed(theirs), _signed(ours)).copy_abs()
@@ -264,12 +272,18 @@ def compare_positions(scope: Scope, fills: ComparedFills, holdings: Holdings) ->
     for pair in sorted(markets - fills.unsettled_pairs.keys()):
         scope.judged_pairs[pair] = None
         ours, theirs = holdings.amount_then(pair), holdings.amount_told(pair)
-        if MONEY.subtract(theirs, ours).copy_abs() > holdings.slack.get(pair, ZERO):
+        difference, slack = MONEY.subtract(theirs, ours), holdings.slack.get(pair, ZERO)
+        if not _is_within(slack, difference, holdings.not_made.get(pair, ZERO)):
             update = holdings.told.get(pair)
             if update is None:
                 update = PositionUpdate(trading_pair=pair, amount=ZERO, entry_price=None)
             found.append(_drift(scope, ours, update, holdings.later.get(pair, ())))
     return found
+
+
+def _is_within(slack: Decimal, difference: Decimal, not_made: Decimal) -> bool:
+    """Whether the venue counts as the books do, or besides them all that they leave out on purpose."""
+    return difference.copy_abs() <= slack or MONEY.subtract(difference, not_made).copy_abs() <= slack
 
 
 def _drift(scope: Scope, ours: Decimal, update: PositionUpdate, later: Sequence[Fill]) -> Discrepancy:
@@ -400,7 +414,13 @@ def compare_cash(
     for mine, told in fills.waived:
         off = MONEY.subtract(_cash_of(scope, told), _cash_of(scope, mine))
         slack = MONEY.add(slack, off.copy_abs())
-    if difference.copy_abs() <= slack:
+    not_made = MONEY.add(fundings.waived_cash, transfers.waived_cash)
+    for was, comes in fills.not_made:
+        if was is not None:
+            not_made = MONEY.subtract(not_made, _cash_of(scope, was))
+        if comes is not None:
+            not_made = MONEY.add(not_made, _cash_of(scope, comes))
+    if _is_within(slack, difference, not_made):
         return []
     token = report.cash_token
     return [

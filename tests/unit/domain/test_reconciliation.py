@@ -32,7 +32,7 @@ from domain.discrepancies import (
 from domain.enums import Liquidity, TradeType
 from domain.events import Fill
 from domain.reconciliation import find_discrepancies
-from domain.updates import OrderUpdate, TradeUpdate, UpdateStatus
+from domain.updates import OrderUpdate, PositionUpdate, TradeUpdate, UpdateStatus
 from tests.support.reconciling import (
     BEGIN_MS,
     NOW_MS,
@@ -164,6 +164,31 @@ def test_a_fill_of_ours_that_is_not_booked_is_missing(case: Case) -> None:
     assert found.theirs == "buy 2 at 100, fee 0.012345 USDC"
     assert found.repair == BookFill(TradeUpdate(fill=fill, venue_order_key="key-ol-1"), "ol-1")
     assert found.discrepancy_id == discrepancy_id_of(found.kind, found.subject, found.ours, found.theirs)
+
+
+@pytest.mark.parametrize("is_adjusted", [False, True], ids=["not adjusted", "adjusted to the venue"])
+def test_what_is_left_out_on_purpose_moves_neither_position_nor_cash_for_ever(
+    case: Case, is_adjusted: bool
+) -> None:
+    order = case.venue.place()
+    left_out = case.venue.fill(order, "3")
+    case.venue.fill(order, "2")
+    payment = case.venue.pay_funding()
+    case.but = {left_out.fill_key, payment.funding_key}
+    ids = frozenset(found.discrepancy_id for found in case.found())
+    assert len(ids) == 2
+    if is_adjusted:
+        account, pair = case.keeper.account, order.trading_pair
+        amount = case.venue.positions[pair]
+        update = PositionUpdate(trading_pair=pair, amount=amount, entry_price=None)
+        account.assert_position(update, adjustment=True)
+        account.assert_balance("USDC", case.venue.cash, adjustment=True)
+        case.keeper.collect()
+    books = msgspec.structs.replace(case.keeper.books(), waived=ids)
+    again = find_discrepancies(books, case.report())
+    assert {found.discrepancy_id for found in again} == ids
+    case.venue.positions[order.trading_pair] += 1
+    assert K.POSITION_DRIFT in [found.kind for found in find_discrepancies(books, case.report())]
 
 
 def test_a_missing_fill_that_completes_its_order_is_the_only_finding_about_it(case: Case) -> None:
