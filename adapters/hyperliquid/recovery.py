@@ -25,6 +25,7 @@ OVERLAP_MS = 60_000
 """How far before the last booked time fills and funding are asked for again (sheet 7.5)."""
 
 RETRY_NS = 2 * SECOND
+UNREADABLE_RETRY_NS = 30 * SECOND
 HISTORY_FROM_ORDERS = 60
 """When so many orders are missing from the list, one answer about the latest ends costs less weight than
 asking about each (sheet 9.1)."""
@@ -88,7 +89,13 @@ class HistorySearch(ABC):
             context.take(item)
         if len(items) >= self.page_rows:
             times = [time_ms for item in items if (time_ms := self._time_ms(item)) is not None]
-            last = max(times, default=start_ms)
+            if not times:
+                question = self._request(start_ms).body["type"]
+                context.alert("unreadable_answer", f"{question}: none of {len(items)} rows could be read")
+                # Nothing tells where the next page begins.
+                context.set_deadline(UNREADABLE_RETRY_NS, self.name, str(start_ms))
+                return
+            last = max(times)
             self._page(last if last > start_ms else start_ms + 1)
             return
         finished, self._running = self._running, None

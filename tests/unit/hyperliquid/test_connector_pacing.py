@@ -82,3 +82,22 @@ def test_my_own_order_is_asked_about_although_hundreds_of_others_are_too() -> No
     asked = [query.body["oid"] for query in core.queries if query.body["type"] == "orderStatus"]
     assert len(asked) > 300, "more than patient questions may use of the weight"
     assert 5 in asked or order in asked
+
+
+def test_a_full_page_of_which_nothing_can_be_read_is_not_stepped_through() -> None:
+    core = CoreSession().ready()
+    asked: list[dict[str, object]] = []
+
+    def garbage(body: dict[str, object]) -> list[dict[str, int]]:
+        asked.append(body)
+        return [{"nothing": n} for n in range(2_000)]
+
+    core.answers["userFillsByTime"] = garbage
+    core.lose_stream()
+    core.connect()
+    core.advance(25)
+    assert len(asked) == 1
+    assert not core.connector.ready
+    core.answers["userFillsByTime"] = []
+    core.advance(10)
+    assert core.connector.ready
