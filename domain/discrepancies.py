@@ -120,7 +120,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     `books_begin_ms`: what the venue reports from before this venue time is in the opening balances.
     `clock_ns` is our own clock when the report was begun (when the venue's showed its `taken_at_ms`): the age
     of what happened here is told by it. None: the two clocks are taken to agree.
-    `waived` are the ids of discrepancies that stay as they are: position and cash may be the venue's with
+    `waived_ids` are those of discrepancies that stay as they are: position and cash may be the venue's with
     them or without them.
     """
 
@@ -132,7 +132,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     positions: Mapping[str, Position] = {}
     cash: Decimal | None = None
     clock_ns: int | None = None
-    waived: frozenset[str] = frozenset()
+    waived_ids: frozenset[str] = frozenset()
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):

@@ -80,7 +80,7 @@ class ComparedFills:
 
 def compare_fills(scope: Scope) -> ComparedFills:
     """Compare the executions of the report's window; nothing where the venue did not tell them."""
-    compared = ComparedFills(scope.books.waived)
+    compared = ComparedFills(scope.books.waived_ids)
     rows = scope.report.fills
     if rows is None:
         return compared

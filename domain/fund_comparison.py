@@ -70,7 +70,7 @@ class Payments:
 
 def compare_fundings(scope: Scope) -> Payments:
     """Every funding payment by its key: booked, and with the venue's amount."""
-    payments = Payments(scope.books.waived)
+    payments = Payments(scope.books.waived_ids)
     told = {update.funding_key: update for update in sorted(scope.report.fundings or (), key=_funding_order)}
     booked: dict[str, Decimal] = {}
     for payment in scope.books.fundings:
@@ -160,7 +160,7 @@ def _compare_amounts(update: FundingUpdate, ours: Decimal, payments: Payments) -
 
 def compare_transfers(scope: Scope) -> Payments:
     """Every transfer by its key."""
-    payments = Payments(scope.books.waived)
+    payments = Payments(scope.books.waived_ids)
     booked = {transfer.update_key for transfer in scope.books.transfers}
     rows = sorted(scope.report.transfers or (), key=lambda row: (row.exchange_time_ms, row.update_key))
     for key, transfer in {row.update_key: row for row in rows}.items():

@@ -266,7 +266,7 @@ class _Comparison:
         self._begun = begun
         self._open = books.open_discrepancies()
         waived = frozenset(key for key, standing in self._open.items() if standing.waived is not None)
-        self._books = msgspec.structs.replace(books.read(report), clock_ns=clock_ns, waived=waived)
+        self._books = msgspec.structs.replace(books.read(report), clock_ns=clock_ns, waived_ids=waived)
         self._compared = compare(self._books, report, grace_ms=question.grace_ms)
 
     def result(self) -> Reconciled:

@@ -184,7 +184,7 @@ def test_what_is_left_out_on_purpose_moves_neither_position_nor_cash_for_ever(
         account.assert_position(update, adjustment=True)
         account.assert_balance("USDC", case.venue.cash, adjustment=True)
         case.keeper.collect()
-    books = msgspec.structs.replace(case.keeper.books(), waived=ids)
+    books = msgspec.structs.replace(case.keeper.books(), waived_ids=ids)
     again = find_discrepancies(books, case.report())
     assert {found.discrepancy_id for found in again} == ids
     case.venue.positions[order.trading_pair] += 1
