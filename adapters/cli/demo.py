@@ -196,11 +196,11 @@ class _Demo:
             stopped = False
             try:
                 await self._trade(process)
-                differences = await self._settle(process, strategy)
-                report = self._report(process, began)
+                await self._settle(process, strategy)
                 clean = await process.stop()
                 stopped = True
                 # Once more with everything closed: what is on the disk is what counts.
+                report = self._report(process, began)
                 differences = await self._compare(process, report["books_begin_ms"])
                 replayed = await asyncio.to_thread(_replayed, process.recordings)
             finally:
@@ -235,8 +235,8 @@ class _Demo:
             fault.cancel()
             await asyncio.gather(incidents, fault, return_exceptions=True)
 
-    async def _settle(self, process: LiveProcess, strategy: MarketMakingSample) -> list[Difference]:
-        """Stop trading, let every answer arrive, and compare until nothing differs or patience ends."""
+    async def _settle(self, process: LiveProcess, strategy: MarketMakingSample) -> None:
+        """Stop trading, let every answer arrive, and wait until nothing differs or patience ends."""
         process.pause_strategy()
         process.connector.cancel_all()
         tracker = process.connector.tracker
@@ -246,7 +246,7 @@ class _Demo:
             await asyncio.to_thread(process.views.wait_for, process.runtime.last_position, SETTLE_S)
             differences = await self._compare(process, process.connector.books_begin_ms)
             if not differences or time.monotonic() > patience:
-                return differences
+                return
             await asyncio.sleep(0.25)
 
     async def _compare(self, process: LiveProcess, since_ms: int) -> list[Difference]:
