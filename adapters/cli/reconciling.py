@@ -19,7 +19,6 @@ from adapters.cli.text_table import utc_time
 from adapters.hyperliquid.connector import VENUE
 from adapters.hyperliquid.info_client import InfoClient
 from adapters.hyperliquid.networks import Network
-from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.hyperliquid.venue_report import (
     NotThisAccount,
     OrderToAsk,
@@ -212,36 +211,13 @@ async def _ask(
 ) -> VenueReport:
     reporter = VenueReporter(client, question.account, on_progress=on_progress)
     try:
-        report = await reporter.report(
+        return await reporter.report(
             fills_from_ms=begun.since_ms, ask_about=begun.ask_about, known_orders=begun.known_orders
         )
     except VenueUnreachable as error:
         raise CommandError(f"{error} Nothing was compared.", ExitCode.UNREACHABLE) from None
     except NotThisAccount as error:
         raise CommandError(str(error), ExitCode.CONFIG) from None
-    return _completed(report, question.account)
-
-
-def _completed(report: VenueReport, account: str) -> VenueReport:
-    """The report with what follows from it: the lists reach to the time of the positions at least, since they
-    were asked for after them; and what each transfer did to the cash."""
-
-    def reaching(window: Window | None) -> Window | None:
-        if window is None:
-            return None
-        return msgspec.structs.replace(window, until_ms=max(window.until_ms, report.positions_at_ms))
-
-    return msgspec.structs.replace(
-        report,
-        fills_window=reaching(report.fills_window),
-        fundings_window=reaching(report.fundings_window),
-        transfers_window=reaching(report.transfers_window),
-        transfers=report.transfers
-        and [
-            msgspec.structs.replace(moved, cash_effect=collateral_effect(account, moved.detail))
-            for moved in report.transfers
-        ],
-    )
 
 
 class _Comparison:

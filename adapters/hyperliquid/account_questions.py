@@ -29,6 +29,7 @@ from adapters.hyperliquid.messages import (
     read_account_mode,
 )
 from adapters.hyperliquid.resolution import EXPIRY_MARGIN_MS
+from adapters.hyperliquid.transfer_effects import collateral_effect
 from domain.discrepancies import OrderAnswer, Transfer
 from domain.in_flight_order import InFlightOrder
 from domain.money import MONEY, ZERO
@@ -304,7 +305,7 @@ class AccountQuestions:
             "transfers",
             lambda from_ms: info_requests.user_non_funding_ledger_updates(self.account, from_ms),
             self._messages.read_transfers,
-            lambda item: _transfer(item) if isinstance(item, TransferUpdate) else None,
+            lambda item: _transfer(item, self.account) if isinstance(item, TransferUpdate) else None,
             lambda transfer: transfer.update_key,
             lambda transfer: transfer.exchange_time_ms,
             start_ms,
@@ -362,7 +363,7 @@ def _on(dex: str) -> str:
     return f" (dex {dex})" if dex else ""
 
 
-def _transfer(update: TransferUpdate) -> Transfer:
+def _transfer(update: TransferUpdate, account: str) -> Transfer:
     return Transfer(
         update_key=update.update_key,
         kind=update.kind,
@@ -370,6 +371,7 @@ def _transfer(update: TransferUpdate) -> Transfer:
         token=update.token,
         detail=update.detail,
         exchange_time_ms=update.exchange_time_ms,
+        cash_effect=collateral_effect(account, update.detail),
     )
 
 

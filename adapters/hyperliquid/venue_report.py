@@ -219,12 +219,15 @@ class VenueReporter:
             }
         known = frozenset(known_orders).union(*(order.names() for order in ask_about))
         details = await self._details(asking, fills, orders, known, former)
-        until_ms = asking.taken_at_ms
-        account = None if states is None else _at_one_time(states, fills, markets.perps, until_ms)
+        taken_at_ms = asking.taken_at_ms
+        account = None if states is None else _at_one_time(states, fills, markets.perps, taken_at_ms)
         if account is None or account.was_moving:
             cash = None
+        positions_at_ms = 0 if account is None else account.exchange_time_ms
+        # The lists were asked for after the positions, so they reach to the time of these at least.
+        until_ms = max(taken_at_ms, positions_at_ms)
         return VenueReport(
-            taken_at_ms=until_ms,
+            taken_at_ms=taken_at_ms,
             open_orders=orders.updates if is_complete else None,
             asked=asked,
             details=details,
@@ -235,7 +238,7 @@ class VenueReporter:
             transfers=None if transfers is None else transfers.rows,
             transfers_window=_window(transfers, money_from_ms, until_ms),
             positions=None if account is None else account.positions,
-            positions_at_ms=0 if account is None else account.exchange_time_ms,
+            positions_at_ms=positions_at_ms,
             cash=cash,
             cash_token="" if cash is None else COLLATERAL,
             steps=markets.steps,

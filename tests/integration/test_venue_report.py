@@ -134,7 +134,7 @@ def test_a_report_tells_orders_fills_positions_money_and_the_venues_own_time() -
         assert report.cash == D(100_000) - D(430) - fill.fill.fee + paid.amount
         assert report.cash_token == "USDC"
         assert report.transfers is not None
-        assert [transfer.kind for transfer in report.transfers] == ["deposit"]
+        assert [(one.kind, one.cash_effect) for one in report.transfers] == [("deposit", D(100_000))]
         assert report.steps["BTC-USD"] == D("0.00001")
         assert report.fills_window is not None
         assert report.fills_window.complete_from_ms == 0
@@ -461,6 +461,7 @@ def test_a_list_whose_only_row_cannot_be_read_is_complete_nowhere() -> None:
         assert report.fundings == []
         assert report.fundings_window is not None
         assert report.fundings_window.complete_from_ms > report.fundings_window.until_ms
+        assert report.fundings_window.until_ms >= report.positions_at_ms
 
     asyncio.run(scenario())
 
