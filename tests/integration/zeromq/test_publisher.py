@@ -33,9 +33,10 @@ class Subscriber:
         self.socket = self._context.socket(zmq.SUB)
         for name, value in options.items():
             self.socket.setsockopt(getattr(zmq, name.upper()), value)
+        self.socket.connect(endpoint)
+        # Once connected, subscriptions travel in this order: who gets the last one's messages has them all.
         for prefix in prefixes or ("",):
             self.socket.subscribe(prefix)
-        self.socket.connect(endpoint)
 
     def frames(self) -> list[bytes]:
         assert self.socket.poll(_PATIENCE_MS), "nothing arrived"
@@ -43,7 +44,7 @@ class Subscriber:
 
     def next(self) -> tuple[str, dict[str, Any]]:
         topic, body = self.frames()
-        return topic.decode(), json.loads(body)
+        return topic.decode(), _document(body)
 
     def next_order_message(self) -> dict[str, Any]:
         """The next body that is no heartbeat."""
@@ -56,9 +57,27 @@ class Subscriber:
         self._context.destroy(linger=0)
 
 
+def _document(body: bytes) -> dict[str, Any]:
+    """A body of either encoding: JSON alone begins with a brace."""
+    document: dict[str, Any] = (json.loads if body.startswith(b"{") else msgspec.msgpack.decode)(body)
+    return document
+
+
+class CountedPublisher(ZMQOrderEventPublisher):
+    """A publisher whose heartbeats are told apart: the timestamp of each is its number."""
+
+    def __init__(self, bind: str, **options: Any) -> None:
+        self.beats = 0
+        super().__init__(bind, venue="hyperliquid", clock_ns=self._count, **options)
+
+    def _count(self) -> int:
+        self.beats += 1
+        return self.beats
+
+
 @contextmanager
-def _publisher(bind: str = _LOOPBACK, **options: Any) -> Iterator[ZMQOrderEventPublisher]:
-    publisher = ZMQOrderEventPublisher(bind, venue="hyperliquid", **options)
+def _publisher(bind: str = _LOOPBACK, **options: Any) -> Iterator[CountedPublisher]:
+    publisher = CountedPublisher(bind, **options)
     try:
         yield publisher
     finally:
@@ -66,21 +85,27 @@ def _publisher(bind: str = _LOOPBACK, **options: Any) -> Iterator[ZMQOrderEventP
 
 
 @contextmanager
-def _subscriber(publisher: ZMQOrderEventPublisher, *prefixes: str, **options: int) -> Iterator[Subscriber]:
-    """A subscriber whose subscriptions have arrived: it has seen a heartbeat."""
-    subscriber = Subscriber(publisher.endpoint, "heartbeat.", *(prefixes or ("orders.",)), **options)
+def _subscriber(publisher: CountedPublisher, *prefixes: str, **options: int) -> Iterator[Subscriber]:
+    """A subscriber whose subscriptions have arrived, with every heartbeat sent so far behind it."""
+    subscriber = Subscriber(publisher.endpoint, *(prefixes or ("orders.",)), "heartbeat.", **options)
     try:
-        for _ in range(_PATIENCE_MS // 10):
-            publisher.heartbeat()
-            if subscriber.socket.poll(10):
-                break
-        else:
-            pytest.fail("the subscription never arrived")
-        while subscriber.socket.poll(0):
-            subscriber.socket.recv_multipart()
+        _catch_up(subscriber, publisher)
         yield subscriber
     finally:
         subscriber.close()
+
+
+def _catch_up(subscriber: Subscriber, publisher: CountedPublisher) -> dict[str, Any]:
+    """Send heartbeats until they arrive, read up to the last one sent, and return its body."""
+    for _ in range(_PATIENCE_MS // 10):
+        publisher.heartbeat()
+        if subscriber.socket.poll(10):
+            break
+    else:
+        pytest.fail("the subscription never arrived")
+    while (body := subscriber.next()[1])["timestamp"] < publisher.beats:
+        pass
+    return body
 
 
 def test_a_message_is_a_topic_and_a_json_body() -> None:
@@ -105,10 +130,12 @@ def test_messagepack_bodies_hold_the_same_document() -> None:
     order = OrderUnderTest(amount="2")
     events = [order.created, order.fill("0.5")]
     documents = []
-    for encoding, decode in (("json", json.loads), ("msgpack", msgspec.msgpack.decode)):
+    for encoding in ("json", "msgpack"):
         with _publisher(encoding=encoding) as publisher, _subscriber(publisher) as subscriber:
             publisher.publish(events)
-            bodies = [decode(subscriber.frames()[1]) for _ in events]
+            frames = [subscriber.frames()[1] for _ in events]
+            assert all(frame.startswith(b"{") == (encoding == "json") for frame in frames)
+            bodies = [_document(frame) for frame in frames]
             for body in bodies:
                 assert body.pop("session") == publisher.session
             documents.append(bodies)
@@ -148,9 +175,10 @@ def test_events_of_the_account_move_the_position_that_heartbeats_tell() -> None:
         rate=Decimal("0.0000125"),
         position_size=Decimal(1),
     )
-    with _publisher(last_position=7, clock_ns=lambda: 99) as publisher, _subscriber(publisher) as subscriber:
+    with _publisher(last_position=7) as publisher, _subscriber(publisher) as subscriber:
         publisher.heartbeat()
-        quiet = {"event_type": "heartbeat", "timestamp": 99, "session": publisher.session, "sequence": 0}
+        beat = publisher.beats
+        quiet = {"event_type": "heartbeat", "timestamp": beat, "session": publisher.session, "sequence": 0}
         assert subscriber.next() == (
             "heartbeat.hyperliquid",
             {**quiet, "position": 7, "topic_sequences": {}},
@@ -161,6 +189,7 @@ def test_events_of_the_account_move_the_position_that_heartbeats_tell() -> None:
         assert subscriber.next()[1]["position"] == 9
         assert subscriber.next()[1] == {
             **quiet,
+            "timestamp": beat + 1,
             "position": 10,
             "sequence": 1,
             "topic_sequences": {"orders.hyperliquid.created": 1},
@@ -232,8 +261,7 @@ def test_a_subscriber_that_vanishes_does_no_harm() -> None:
     with _publisher(queue_size=10) as publisher, _subscriber(publisher) as staying:
         with _subscriber(publisher):
             publisher.publish([order.created])
-        while staying.socket.poll(0):
-            staying.socket.recv_multipart()
+        assert staying.next_order_message()["sequence"] == 1
         for number in range(2, 50):
             publisher.publish([order.fill("1")])
             assert staying.next_order_message()["sequence"] == number
@@ -241,18 +269,15 @@ def test_a_subscriber_that_vanishes_does_no_harm() -> None:
 
 def test_after_a_restart_subscribers_reconnect_and_see_a_new_session() -> None:
     order = OrderUnderTest(amount="10")
-    with _publisher() as first, _subscriber(first) as subscriber:
+    # One subscription to everything: the order in which a reconnecting subscriber sends several is its own.
+    with _publisher() as first, _subscriber(first, "") as subscriber:
         first.publish([order.created])
         before = subscriber.next_order_message()
         endpoint = first.endpoint
         first.close()
         order.then(OrderAcknowledged)  # committed while nobody published
         with _publisher(endpoint, last_position=2) as second:
-            for _ in range(_PATIENCE_MS // 10):
-                second.heartbeat()
-                if subscriber.socket.poll(10):
-                    break
-            _, heartbeat = subscriber.next()
+            heartbeat = _catch_up(subscriber, second)
             second.publish([order.then(OrderCancelled, reason_code="requested")])
             after = subscriber.next_order_message()
     assert before["session"] == first.session != second.session == after["session"]
