@@ -9,7 +9,6 @@ WEIGHT_LIGHT = 2
 WEIGHT_DEFAULT = 20
 WEIGHT_USER_ROLE = 60
 ROWS_PER_WEIGHT = 20
-ROWS_PER_WEIGHT_CANDLES = 60
 
 FILLS_PAGE_ROWS = 2000
 """Most rows one `userFills` or `userFillsByTime` answer has (5.5); a full page means that there may be
@@ -48,11 +47,6 @@ def meta(dex: str = "") -> InfoRequest:
     return InfoRequest(_with_dex({"type": "meta"}, dex))
 
 
-def meta_and_asset_ctxs(dex: str = "") -> InfoRequest:
-    """Perp markets with their prices, funding and open interest."""
-    return InfoRequest(_with_dex({"type": "metaAndAssetCtxs"}, dex))
-
-
 def perp_dexs() -> InfoRequest:
     """The builder-deployed dexes; positions give asset ids."""
     return InfoRequest({"type": "perpDexs"})
@@ -66,32 +60,6 @@ def spot_meta() -> InfoRequest:
 def exchange_status() -> InfoRequest:
     """The venue's block time: the clock that expiries are compared with, and a cheap sign of health."""
     return InfoRequest({"type": "exchangeStatus"}, WEIGHT_LIGHT)
-
-
-def all_mids(dex: str = "") -> InfoRequest:
-    """Mid prices of all markets."""
-    return InfoRequest(_with_dex({"type": "allMids"}, dex), WEIGHT_LIGHT)
-
-
-def l2_book(coin: str) -> InfoRequest:
-    """The book of one market, up to 20 levels a side, unaggregated."""
-    return InfoRequest({"type": "l2Book", "coin": coin}, WEIGHT_LIGHT)
-
-
-def recent_trades(coin: str) -> InfoRequest:
-    """The latest trades of one market."""
-    return InfoRequest({"type": "recentTrades", "coin": coin}, rows_per_weight=ROWS_PER_WEIGHT)
-
-
-def candle_snapshot(coin: str, interval: str, start_ms: int, end_ms: int) -> InfoRequest:
-    """Bars of one market; at most the newest 5000 of the range."""
-    request = {"coin": coin, "interval": interval, **_time_range(start_ms, end_ms)}
-    return InfoRequest({"type": "candleSnapshot", "req": request}, rows_per_weight=ROWS_PER_WEIGHT_CANDLES)
-
-
-def open_orders(user: str, dex: str = "") -> InfoRequest:
-    """Open orders of an account, without the details of triggers."""
-    return InfoRequest(_with_dex(_of("openOrders", user), dex))
 
 
 def frontend_open_orders(user: str, dex: str = "") -> InfoRequest:
@@ -111,12 +79,6 @@ def historical_orders(user: str) -> InfoRequest:
     return InfoRequest(_of("historicalOrders", user), rows_per_weight=ROWS_PER_WEIGHT)
 
 
-def user_fills(user: str) -> InfoRequest:
-    """The newest fills of an account, never aggregated: aggregation loses trade ids (5.5)."""
-    body = {**_of("userFills", user), "aggregateByTime": False}
-    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
-
-
 def user_fills_by_time(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Fills of an account from `start_ms` on, oldest first, both bounds included, never aggregated (5.5)."""
     body = {**_of("userFillsByTime", user), **_time_range(start_ms, end_ms), "aggregateByTime": False}
@@ -128,20 +90,9 @@ def clearinghouse_state(user: str, dex: str = "") -> InfoRequest:
     return InfoRequest(_with_dex(_of("clearinghouseState", user), dex), WEIGHT_LIGHT)
 
 
-def spot_clearinghouse_state(user: str) -> InfoRequest:
-    """Token balances of an account; the collateral too where the account is unified (5.6)."""
-    return InfoRequest(_of("spotClearinghouseState", user), WEIGHT_LIGHT)
-
-
 def user_funding(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Funding payments of an account."""
     body = {**_of("userFunding", user), **_time_range(start_ms, end_ms)}
-    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
-
-
-def funding_history(coin: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
-    """Hourly funding rates of one market."""
-    body = {"type": "fundingHistory", "coin": coin, **_time_range(start_ms, end_ms)}
     return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
 
 
@@ -149,11 +100,6 @@ def user_non_funding_ledger_updates(user: str, start_ms: int, end_ms: int | None
     """Deposits, withdrawals and transfers of an account."""
     body = {**_of("userNonFundingLedgerUpdates", user), **_time_range(start_ms, end_ms)}
     return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
-
-
-def user_fees(user: str) -> InfoRequest:
-    """Fee rates of an account as they are now."""
-    return InfoRequest(_of("userFees", user))
 
 
 def user_rate_limit(user: str) -> InfoRequest:
@@ -166,19 +112,9 @@ def user_role(address: str) -> InfoRequest:
     return InfoRequest(_of("userRole", address), WEIGHT_USER_ROLE)
 
 
-def extra_agents(user: str) -> InfoRequest:
-    """Named agents of an account, with their expiry."""
-    return InfoRequest(_of("extraAgents", user))
-
-
 def user_abstraction(user: str) -> InfoRequest:
     """Account mode: unified, portfolio margin or separate (5.6)."""
     return InfoRequest(_of("userAbstraction", user))
-
-
-def active_asset_data(user: str, coin: str) -> InfoRequest:
-    """Leverage and tradable size of an account on one market, also while it is flat (5.9)."""
-    return InfoRequest({**_of("activeAssetData", user), "coin": coin})
 
 
 def _of(kind: str, user: str) -> dict[str, object]:

@@ -14,19 +14,9 @@ CLOID = "0x5e1f00000000000000000000000000a1"
 REQUESTS = [
     (info.meta(), {"type": "meta"}, 20),
     (info.meta("xyz"), {"type": "meta", "dex": "xyz"}, 20),
-    (info.meta_and_asset_ctxs(), {"type": "metaAndAssetCtxs"}, 20),
     (info.perp_dexs(), {"type": "perpDexs"}, 20),
     (info.spot_meta(), {"type": "spotMeta"}, 20),
     (info.exchange_status(), {"type": "exchangeStatus"}, 2),
-    (info.all_mids(), {"type": "allMids"}, 2),
-    (info.l2_book("kPEPE"), {"type": "l2Book", "coin": "kPEPE"}, 2),
-    (info.recent_trades("BTC"), {"type": "recentTrades", "coin": "BTC"}, 20),
-    (
-        info.candle_snapshot("BTC", "1m", 1, 2),
-        {"type": "candleSnapshot", "req": {"coin": "BTC", "interval": "1m", "startTime": 1, "endTime": 2}},
-        20,
-    ),
-    (info.open_orders(USER), {"type": "openOrders", "user": LOWER}, 20),
     (
         info.frontend_open_orders(USER, "xyz"),
         {"type": "frontendOpenOrders", "user": LOWER, "dex": "xyz"},
@@ -35,31 +25,21 @@ REQUESTS = [
     (info.order_status(USER, 7), {"type": "orderStatus", "user": LOWER, "oid": 7}, 2),
     (info.order_status(USER, CLOID), {"type": "orderStatus", "user": LOWER, "oid": CLOID}, 2),
     (info.historical_orders(USER), {"type": "historicalOrders", "user": LOWER}, 20),
-    (info.user_fills(USER), {"type": "userFills", "user": LOWER, "aggregateByTime": False}, 20),
     (
         info.user_fills_by_time(USER, 5),
         {"type": "userFillsByTime", "user": LOWER, "startTime": 5, "aggregateByTime": False},
         20,
     ),
     (info.clearinghouse_state(USER), {"type": "clearinghouseState", "user": LOWER}, 2),
-    (info.spot_clearinghouse_state(USER), {"type": "spotClearinghouseState", "user": LOWER}, 2),
     (info.user_funding(USER, 5, 6), {"type": "userFunding", "user": LOWER, "startTime": 5, "endTime": 6}, 20),
-    (info.funding_history("ETH", 5), {"type": "fundingHistory", "coin": "ETH", "startTime": 5}, 20),
     (
         info.user_non_funding_ledger_updates(USER, 5),
         {"type": "userNonFundingLedgerUpdates", "user": LOWER, "startTime": 5},
         20,
     ),
-    (info.user_fees(USER), {"type": "userFees", "user": LOWER}, 20),
     (info.user_rate_limit(USER), {"type": "userRateLimit", "user": LOWER}, 20),
     (info.user_role(USER), {"type": "userRole", "user": LOWER}, 60),
-    (info.extra_agents(USER), {"type": "extraAgents", "user": LOWER}, 20),
     (info.user_abstraction(USER), {"type": "userAbstraction", "user": LOWER}, 20),
-    (
-        info.active_asset_data(USER, "BTC"),
-        {"type": "activeAssetData", "user": LOWER, "coin": "BTC"},
-        20,
-    ),
 ]
 
 
@@ -74,16 +54,12 @@ def test_body_and_weight_of_every_read(
 
 
 def test_rows_of_lists_cost_extra() -> None:
-    assert info.user_fills(USER).row_weight(2000) == 100
-    assert info.user_fills(USER).row_weight(19) == 0
-    assert info.candle_snapshot("BTC", "1m", 0, 1).row_weight(5000) == 83
+    assert info.user_fills_by_time(USER, 0).row_weight(2000) == 100
+    assert info.user_fills_by_time(USER, 0).row_weight(19) == 0
     assert info.meta().row_weight(500) == 0
     for listed in (
-        info.recent_trades("BTC"),
         info.historical_orders(USER),
-        info.user_fills_by_time(USER, 0),
         info.user_funding(USER, 0),
-        info.funding_history("BTC", 0),
         info.user_non_funding_ledger_updates(USER, 0),
     ):
         assert listed.row_weight(40) == 2
