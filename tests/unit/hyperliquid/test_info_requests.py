@@ -11,7 +11,7 @@ USER = "0x14791697260E4c9a71f18484C9f997B308e59325"
 LOWER = USER.lower()
 CLOID = "0x5e1f00000000000000000000000000a1"
 
-REQUESTS = [
+REQUESTS: list[tuple[info.InfoRequest, dict[str, object], int]] = [
     (info.meta(), {"type": "meta"}, 20),
     (info.meta("xyz"), {"type": "meta", "dex": "xyz"}, 20),
     (info.perp_dexs(), {"type": "perpDexs"}, 20),
