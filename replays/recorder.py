@@ -237,17 +237,19 @@ class SessionRecorder:
 
 
 def recording_path(directory: Path, ledger_name: str, header: SessionHeader) -> Path:
-    """Where a part is written: the names of a ledger's recordings sort by time."""
-    began = datetime.fromtimestamp(header.started_at_ns // 1_000_000_000, UTC)
-    name = f"{ledger_name}-{began:%Y%m%dT%H%M%SZ}-{header.session_id}-{header.part:04d}{SESSION_SUFFIX}"
-    return directory / name
+    """Where a part is written: the names of a ledger's recordings sort by time, to the nanosecond."""
+    second, fraction_ns = divmod(header.started_at_ns, 1_000_000_000)
+    began = f"{datetime.fromtimestamp(second, UTC):%Y%m%dT%H%M%S}.{fraction_ns:09d}Z"
+    return directory / f"{ledger_name}-{began}-{header.session_id}-{header.part:04d}{SESSION_SUFFIX}"
 
 
 def recordings_in(directory: Path, ledger_name: str) -> list[Path]:
     """The recordings of one ledger, oldest first. A file somebody has renamed is not one of them."""
+    # Names once told the second only: such a recording counts as begun with its second.
     name = re.compile(
-        rf"{re.escape(ledger_name)}-(\d{{8}}T\d{{6}}Z)-[0-9a-f]{{12}}-(\d{{4,}}){re.escape(SESSION_SUFFIX)}"
+        rf"{re.escape(ledger_name)}-(\d{{8}}T\d{{6}})(\.\d{{9}})?Z-[0-9a-f]{{12}}-(\d{{4,}})"
+        + re.escape(SESSION_SUFFIX)
     )
     found = [(name.fullmatch(path.name), path) for path in directory.iterdir()]
-    ordered = sorted((match[1], int(match[2]), path) for match, path in found if match)
-    return [path for _, _, path in ordered]
+    ordered = sorted((match[1], match[2] or "", int(match[3]), path) for match, path in found if match)
+    return [path for *_, path in ordered]

@@ -55,10 +55,8 @@ def test_a_killed_process_and_its_next_run_both_replay(tmp_path: Path) -> None:
         with run:
             wait_for("orders", lambda: "order.acknowledged" in run.output())
             assert run.stop() == 0
-    # Names tell the second: of two sessions begun within one, either may come first.
-    both = recordings_in(tmp_path / "sessions", "ledger")
-    assert killed in both
-    first, [second] = killed, [path for path in both if path != killed]
+    first, second = recordings_in(tmp_path / "sessions", "ledger")
+    assert first == killed
     for path, is_closed in ((first, False), (second, True)):
         recording = read_sessions([path])
         report = Replay(recording).run()

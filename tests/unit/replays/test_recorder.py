@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -167,6 +168,32 @@ def test_recordings_of_earlier_sessions_go_before_the_current_one(
     recording = Recording(tmp_path, header, file_bytes=500_000, total_bytes=1_400_000)
     [path] = recording.close()
     assert recordings_in(tmp_path, "ledger") == [*earlier[1:], path]
+
+
+def test_of_two_sessions_of_one_second_the_elder_goes_first(tmp_path: Path, header: SessionHeader) -> None:
+    begun = []
+    for number, session_id in enumerate(("f" * 12, "0" * 12)):
+        started_at_ns = header.started_at_ns - DAY_NS + 1 + number
+        old = msgspec.structs.replace(header, session_id=session_id, started_at_ns=started_at_ns)
+        path = recording_path(tmp_path, "ledger", old)
+        with SessionWriter(path, old) as writer:
+            writer.append(StreamFrame(sequence=1, stream="market", data=os.urandom(400_000)))
+        begun.append(path)
+    elder, younger = begun
+    assert recordings_in(tmp_path, "ledger") == sorted(begun) == [elder, younger]
+    recording = Recording(tmp_path, header, file_bytes=500_000, total_bytes=1_000_000)
+    [path] = recording.close()
+    assert recordings_in(tmp_path, "ledger") == [younger, path]
+
+
+def test_names_that_tell_the_second_only_are_recordings_too(tmp_path: Path, header: SessionHeader) -> None:
+    new = recording_path(tmp_path, "ledger", header)
+    second = datetime.fromtimestamp(header.started_at_ns // 1_000_000_000, UTC)
+    same = tmp_path / f"ledger-{second:%Y%m%dT%H%M%SZ}-{'f' * 12}-0001.session"
+    before = tmp_path / f"ledger-{second - timedelta(seconds=1):%Y%m%dT%H%M%SZ}-{'f' * 12}-0002.session"
+    for path in (new, same, before):
+        path.write_bytes(b"")
+    assert recordings_in(tmp_path, "ledger") == [before, same, new]
 
 
 def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path, header: SessionHeader) -> None:
