@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -117,8 +116,13 @@ def _run(options: argparse.Namespace) -> int:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"Cannot make the folder {directory}: {error.strerror}.", ExitCode.USAGE) from None
+    demo = _Demo(directory, options.seconds, options.seed, as_json=options.json)
     try:
-        return run_loop(_Demo(directory, options.seconds, options.seed, as_json=options.json).run())
+        return run_loop(demo.run())
+    except asyncio.CancelledError:
+        if demo.ended:
+            raise KeyboardInterrupt from None
+        raise
     except RuntimeFault as fault:
         raise CommandError(
             f"The live process had to stop: {fault}; see {directory}/orderledger.log."
@@ -166,6 +170,7 @@ class _Demo:
         self.seed = seed
         self.as_json = as_json
         self.console = Console(stderr=as_json)
+        self.ended = False
         self.watch = _Watch()
         self.incidents = [
             _Incident("answer lost after acceptance"),
@@ -177,9 +182,7 @@ class _Demo:
 
     async def run(self) -> int:
         began = time.monotonic()
-        # A terminal that is closed and a `kill` end the demo as Ctrl-C does: in order.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, os.kill, os.getpid(), signal.SIGINT)
+        self._end_in_order()
         async with self._simulator() as venue, aiohttp.ClientSession() as session:
             self.venue = venue
             self.session = session
@@ -214,6 +217,24 @@ class _Demo:
         survived = all(incident.survived for incident in self.incidents)
         good = not differences and survived and clean and replayed.identical
         return ExitCode.OK if good else ExitCode.CHECK_FAILED
+
+    def _end_in_order(self) -> None:
+        """Let a `kill` and a terminal that is closed end the demo as Ctrl-C does.
+
+        Not by way of SIGINT: a shell has a script's background programs ignore that. What is ignored on
+        purpose stays so (`nohup`).
+        """
+        running = asyncio.current_task()
+        assert running is not None
+
+        def end() -> None:
+            if not self.ended:
+                self.ended = True
+                running.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, end)
 
     async def _trade(self, process: LiveProcess) -> None:
         """Trade for the given time, with one incident after another meanwhile."""

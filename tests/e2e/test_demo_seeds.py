@@ -111,6 +111,13 @@ def test_an_incident_that_cannot_happen_is_not_called_survived(
     assert report["differences"] == []
 
 
+IN_THE_BACKGROUND_OF_A_SCRIPT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+"""A shell has the programs that a script starts with `&` ignore SIGINT."""
+
+
 @pytest.mark.parametrize(
     ("number", "ends_with"),
     [(signal.SIGTERM, 130), (signal.SIGHUP, 130), (signal.SIGKILL, -signal.SIGKILL)],
@@ -118,7 +125,8 @@ def test_an_incident_that_cannot_happen_is_not_called_survived(
 def test_a_demo_that_is_ended_leaves_no_venue_behind(
     number: signal.Signals, ends_with: int, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "adapters.cli.main", "demo", "--dir", str(tmp_path / "demo")]
+    demo_command = ["-m", "adapters.cli.main", "demo", "--dir", str(tmp_path / "demo")]
+    command = [sys.executable, "-c", IN_THE_BACKGROUND_OF_A_SCRIPT, *demo_command]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL
     )
