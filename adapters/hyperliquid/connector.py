@@ -1,16 +1,17 @@
 """`HyperliquidPerpetualConnector`: the sans-IO core of the connector.
 
 Raw venue bytes in, events and effects out. It never opens a socket, signs, sleeps or reads a clock; the
-gateway does that. The parts: `messages` and `answers` read, `outbox` sends, `resolution` finds out what
-became of unknown outcomes, `recovery` establishes the truth after a start or a reconnect.
+gateway does that. The parts: `messages` and `answers` read, `outbox` sends, `preliminaries` asks for what has
+to be known first, `live_books` says what comes into the books, `resolution` finds out what became of unknown
+outcomes, `recovery` establishes the truth after a start or a reconnect, `reconciler` compares the books with
+the venue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from adapters.hyperliquid import actions, info_requests
@@ -20,12 +21,11 @@ from adapters.hyperliquid.context import SECOND, Context
 from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.late_news import LateNews
 from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
+from adapters.hyperliquid.live_books import COLLATERAL, LiveBooks
 from adapters.hyperliquid.messages import (
-    AccountState,
     AssetContext,
     BestPrices,
     BookSnapshot,
-    HyperliquidMessages,
     Item,
     Kept,
     Liquidation,
@@ -33,14 +33,11 @@ from adapters.hyperliquid.messages import (
     TransferUpdate,
     UnknownStatus,
     VenueCancel,
-    read_rate_limit,
-    read_role,
-    read_venue_time,
 )
 from adapters.hyperliquid.nonces import NonceSource
-from adapters.hyperliquid.opening import Opening
 from adapters.hyperliquid.outbox import Outbox
 from adapters.hyperliquid.position_chain import PositionChain
+from adapters.hyperliquid.preliminaries import RETRY_NS, Preliminaries, dexes_of
 from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_order_price
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
@@ -48,7 +45,7 @@ from adapters.hyperliquid.reconciler import Reconciler
 from adapters.hyperliquid.recovery import FillSearch, FundingSearch, Recovery
 from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.stream_watch import StreamWatch
-from adapters.hyperliquid.symbols import Market, SymbolError, SymbolMap
+from adapters.hyperliquid.symbols import Market
 from domain.connector_base import EventDecoder
 from domain.effects import ConnectStreams
 from domain.enums import ClosingKind, OrderType, RequestState, Source, Submission, TradeType
@@ -68,7 +65,7 @@ from domain.inputs import (
     StreamLost,
     UpdateMargin,
 )
-from domain.money import MONEY, ZERO
+from domain.money import MONEY
 from domain.order_book import OrderBook
 from domain.perpetual_derivative_base import PerpetualDerivativeBase
 from domain.trading_rule import SignificantFigures, TradingRule, step_of_decimals
@@ -77,7 +74,6 @@ from domain.updates import Change, FundingUpdate, OrderUpdate, TradeUpdate
 __all__ = ["VENUE", "HyperliquidOptions", "HyperliquidPerpetualConnector"]
 
 VENUE = "hyperliquid"
-COLLATERAL = "USDC"
 MIN_NOTIONAL = Decimal(10)
 """Smallest order value in USDC (sheet 9.4)."""
 
@@ -90,10 +86,7 @@ WEIGHT_PER_MINUTE_MIN = 200
 _BEFORE_SENDING = ("start", "metadata", "account")
 """What must be known before anything is sent."""
 
-RETRY_NS = 2 * SECOND
-BUDGET_CHECK_NS = 600 * SECOND
 MISSING_FILL_NS = 2 * SECOND
-CLOCK_SKEW_MS_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +141,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 f" to ask whose account it is ({info_requests.WEIGHT_USER_ROLE}): allow at least 160"
             )
         self.options = options
-        self._signer = None if options.signer is None else options.signer.lower()
+        signer = None if options.signer is None else options.signer.lower()
         self._context = Context(
             account_address=self.account_address,
             tracker=self.tracker,
@@ -156,6 +149,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             nonces=NonceSource(),
             limits=RequestLimits(window),
             order_ttl_ms=options.order_ttl_ms,
+            dexes=dexes_of(options.trading_pairs),
             now_ns=lambda: self.now_ns,
             effect=self._effect,
             alert=self._alert,
@@ -166,6 +160,20 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             take=self._take,
         )
         self._queries = Queries(self._context)
+        self._preliminaries = Preliminaries(
+            self._context,
+            self._queries,
+            signer=signer,
+            on_markets=self._on_markets,
+            on_account=lambda: self._settled("account"),
+        )
+        self._books = LiveBooks(
+            self._context,
+            network=network,
+            signer=signer or "",
+            position=self.position,
+            is_catching_up=lambda: "recovery" in self._waiting_for,
+        )
         self._fills = FillSearch(self._context, self._queries)
         self._funding = FundingSearch(self._context, self._queries)
         self._findings = Findings(self._context, grace_ms=options.grace_ms)
@@ -173,8 +181,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._context,
             self._queries,
             self._findings,
-            is_of_our_books=self._is_of_our_books,
-            begin_ms=lambda: self._books_begin_ms,
+            is_of_our_books=self._books.has_room_for,
+            begin_ms=lambda: self._books.begin_ms,
         )
         self._stream_watch = StreamWatch(self._context, "user")
         self._chain = PositionChain(
@@ -182,7 +190,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._fills,
             held=lambda pair: self.position(pair).amount,
             is_followed=self._is_perpetual,
-            begin_ms=lambda: self._books_begin_ms,
+            begin_ms=lambda: self._books.begin_ms,
             doubt=lambda: self._reconciler.suspect(),
         )
         self._outbox = Outbox(self._context, lambda order: self._resolver.look_into(order))
@@ -198,8 +206,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._queries,
             self._fills,
             self._funding,
+            self._books,
             self._resolver.look_into,
-            self._on_account_state,
             self._on_recovered,
         )
         self._reconciler = Reconciler(
@@ -210,40 +218,27 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._findings,
             positions=lambda: self.positions,
             amount_step=self._step_of_followed,
-            dexes=lambda: self._recovery.dexes,
-            begin_ms=lambda: self._books_begin_ms,
+            begin_ms=lambda: self._books.begin_ms,
             list_orders=self._list_orders,
             agreed=lambda: self._settled("reconciliation"),
             every_ns=options.reconcile_every_ns,
             assert_every_ns=options.assert_every_ns,
         )
         self._flush_at_ns = 0
-        self._repeats: dict[str, Callable[[], None]] = {}
-        self._raw_meta: dict[str, bytes] = {}
-        self._books_begin_ms = 0
-        self._opening: Opening | None = None
-        self._before_opening: list[OrderUpdate | TradeUpdate | FundingUpdate] = []
-        self._newest_fill_ms = 0
-        self._newest_funding_ms = 0
-        self._books_opened = False
-        self._clock_alerted = False
         self.reconnects = 0
         self.frames = 0
 
     @property
     def books_begin_ms(self) -> int:
         """Since when (venue time) the books of this account are kept; 0 while that is not known."""
-        return self._books_begin_ms
+        return self._books.begin_ms
 
     # -- life cycle ----------------------------------------------------------------------------------------
 
     def _on_started(self, started: Started) -> None:
         self._await("metadata", "account", "user_stream", "recovery", "reconciliation")
         self._context.nonces.observe(started.last_nonce)
-        self._books_begin_ms = started.books_begin_ms
-        self._newest_fill_ms = max(started.last_fill_time_ms, started.books_begin_ms)
-        self._newest_funding_ms = max(started.last_funding_time_ms, started.books_begin_ms)
-        self._move_recovery_marks()
+        self._books.restore(started)
         self.tracker.remember_fills(started.recent_fill_keys)
         self.account.restore(
             started.account_version,
@@ -256,10 +251,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         for events in started.open_orders:
             order = self.tracker.restore([self._decode_event(topic, state) for topic, state in events])
             self._take_up(order)
-        self._ask_metadata()
-        self._ask_venue_time()
-        self._ask(info_requests.user_role(self.account_address), self._on_account_role)
-        self._ask_budget()
+        self._preliminaries.begin()
         self._settled("start")
 
     def _take_up(self, order: InFlightOrder) -> None:
@@ -276,59 +268,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         if order.amend is RequestState.REQUESTED:
             self.tracker.amend_unknown(order, "restart", reason)
 
-    def _ask(self, request: info_requests.InfoRequest, handler: Callable[[bytes], None]) -> None:
-        """Ask until there is an answer that `handler` can read."""
+    # -- markets -------------------------------------------------------------------------------------------
 
-        def on_answer(body: bytes | None) -> None:
-            if body is not None:
-                try:
-                    handler(body)
-                    return
-                except MessageError as error:
-                    self._alert("unreadable_answer", f"{request.body.get('type')}: {error}")
-            name = request.encode().decode()
-            self._repeats[name] = lambda: self._ask(request, handler)
-            self._set_deadline(RETRY_NS, "repeat", name)
-
-        self._queries.ask(request, on_answer)
-
-    # -- metadata ------------------------------------------------------------------------------------------
-
-    def _ask_metadata(self) -> None:
-        dexes = [pair.partition(":")[0] for pair in self.options.trading_pairs if ":" in pair]
-        self._recovery.dexes = ("", *dict.fromkeys(dexes))
-        wanted: list[tuple[str, info_requests.InfoRequest]] = [("meta", info_requests.meta())]
-        if dexes:
-            wanted.append(("perpDexs", info_requests.perp_dexs()))
-            wanted += [(f"meta {dex}", info_requests.meta(dex)) for dex in dict.fromkeys(dexes)]
-        wanted.append(("spotMeta", info_requests.spot_meta()))
-        for name, request in wanted:
-            self._ask(request, partial(self._on_metadata, name, len(wanted)))
-
-    def _on_metadata(self, name: str, count: int, body: bytes) -> None:
-        self._raw_meta[name] = body
-        if len(self._raw_meta) < count:
-            return
-        raw = self._raw_meta
-        try:
-            symbols = SymbolMap.from_json(
-                raw["meta"],
-                perp_dexs=raw.get("perpDexs"),
-                dex_metas={key.partition(" ")[2]: raw[key] for key in raw if key.startswith("meta ")},
-                spot_meta=raw.get("spotMeta"),
-            )
-        except SymbolError as error:
-            # It may be about any of the answers, so all of them are asked for again.
-            self._alert("unreadable_metadata", str(error), level="error")
-            self._raw_meta = {}
-            self._repeats["metadata"] = self._ask_metadata
-            self._set_deadline(RETRY_NS, "repeat", "metadata")
-            return
-        for unreadable in symbols.unreadable:
-            self._alert("unreadable_market", unreadable)
-        self._context.symbols = symbols
-        self._context.messages = HyperliquidMessages(symbols, self.account_address)
-        self.trading_rules = {market.trading_pair: _rule_of(market) for market in symbols}
+    def _on_markets(self) -> None:
+        self.trading_rules = {market.trading_pair: _rule_of(market) for market in self._context.symbols}
         unknown = [pair for pair in self.options.trading_pairs if pair not in self.trading_rules]
         if unknown:
             near = "; ".join(f"{pair} (near: {', '.join(self._near(pair)) or 'none'})" for pair in unknown)
@@ -359,65 +302,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             )
         )
 
-    def _ask_venue_time(self) -> None:
-        asked_at_ms = self._context.now_ms
-        self._ask(info_requests.exchange_status(), lambda body: self._on_exchange_status(asked_at_ms, body))
-
-    def _on_exchange_status(self, asked_at_ms: int, body: bytes) -> None:
-        self._context.venue_told_time(read_venue_time(body), asked_at_ms=asked_at_ms)
-        offset_ms = self._context.venue_offset_ms
-        is_off = abs(offset_ms) > CLOCK_SKEW_MS_MAX
-        if is_off and not self._clock_alerted:
-            self._alert("clock_skew", f"This clock and the venue's differ by {offset_ms} ms: use NTP.")
-        self._clock_alerted = is_off
-
-    def _ask_budget(self) -> None:
-        """Take over the venue's count of actions: other processes and earlier volume are part of it."""
-        self._ask(info_requests.user_rate_limit(self.account_address), self._on_budget)
-        self._set_deadline(BUDGET_CHECK_NS, "budget")
-
-    def _on_budget(self, body: bytes) -> None:
-        used, cap = read_rate_limit(body)
-        self._context.limits.address.synchronize(used=used, cap=cap)
-
-    # -- whose account -------------------------------------------------------------------------------------
-
-    def _on_account_role(self, body: bytes) -> None:
-        role, master = read_role(body)
-        address = self.account_address
-        if role == "agent":
-            self.halt(
-                f"{address} is an agent (API wallet) of {master}, and an agent has no account of its own: "
-                f"set venue.account to {master}"
-            )
-            return
-        if role == "missing":
-            message = f"The venue knows no account {address}: deposit first."
-            self._alert("account_missing", message, level="error")
-        owner = address
-        if role in ("subAccount", "vault"):
-            # Without this, orders of a sub-account would land on the main account (sheet 3.1, 3.5).
-            self._context.acting_for = address
-            owner = master or ""
-        if self._signer is None or self._signer in (owner, ""):
-            self._settled("account")
-            return
-        self._ask(info_requests.user_role(self._signer), lambda answer: self._on_signer_role(owner, answer))
-
-    def _on_signer_role(self, owner: str, body: bytes) -> None:
-        role, master = read_role(body)
-        if role == "agent" and (not owner or master == owner):
-            self._settled("account")
-            return
-        if not owner and role == "user":
-            self._settled("account")  # a vault does not tell its leader; the venue checks on the first action
-            return
-        self.halt(
-            f"the signing key's address {self._signer} is "
-            f"{f'an agent of {master}' if role == 'agent' else f'no approved agent ({role})'}, "
-            f"so it may not trade for {self.account_address}: approve it, or use another key"
-        )
-
     # -- streams -------------------------------------------------------------------------------------------
 
     def _on_stream_connected(self, connected: StreamConnected) -> None:
@@ -425,7 +309,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._settled("user_stream")
             self._await("recovery")
             self._stream_watch.connected()
-            self._books_opened = False
+            self._books.were_opened = False
             self._reconciler.recovery_begins()
             self._recovery.start()
 
@@ -452,7 +336,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _on_recovered(self) -> None:
         self._settled("recovery")
-        self._move_recovery_marks()
+        self._books.move_marks()
         for order in self.tracker.live_orders():
             if order.outcome_unknown:
                 self._resolver.look_into(order)
@@ -460,13 +344,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             if not order.is_external:
                 self._resolver.look_into(order)
         self._late_news.caught_up()
-        self._reconciler.recovered(self._recovery.states, books_opened=self._books_opened)
+        self._reconciler.recovered(self._recovery.states, books_opened=self._books.were_opened)
 
     def _list_orders(self) -> None:
         """A pass over everything begins."""
         self._late_news.forget()
         self._recovery.list_orders()
-        self._ask_venue_time()
+        self._preliminaries.ask_venue_time()
 
     # -- everything the venue says -------------------------------------------------------------------------
 
@@ -496,9 +380,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case TradeUpdate():
                 self._on_trade(item)
             case FundingUpdate():
-                if self._is_of_our_books(item, item.exchange_time_ms) and self.account.book_funding(item):
-                    self._newest_funding_ms = self._later(self._newest_funding_ms, item.exchange_time_ms)
-                    self._move_recovery_marks()
+                if self._books.has_room_for(item, item.exchange_time_ms) and self.account.book_funding(item):
+                    self._books.booked_funding(item)
             case AssetContext():
                 self.funding_info[item.trading_pair] = FundingInfo(
                     trading_pair=item.trading_pair,
@@ -529,33 +412,12 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 if self.account.keep_message(item.why, item.message):
                     self._alert("message_kept", f"{item.why}: {item.message[:200]}")
 
-    def _is_of_our_books(self, item: TradeUpdate | FundingUpdate, time_ms: int) -> bool:
-        """Whether it happened after the books began; held back while their beginning is not known yet."""
-        if not self._books_begin_ms:
-            self._before_opening.append(item)
-            return False
-        if self._opening is not None and isinstance(item, TradeUpdate):
-            return self._opening.is_followed_by(item.fill)
-        return time_ms > self._books_begin_ms
-
-    def _later(self, mark_ms: int, time_ms: int) -> int:
-        """The later of both, but never the future: a garbled time must not hide what really comes next."""
-        return max(mark_ms, min(time_ms, self._context.venue_now_ms))
-
-    def _move_recovery_marks(self) -> None:
-        """What is booked is complete up to its latest time only while no recovery is under way: the stream
-        may have told the newest before what was missed."""
-        if "recovery" not in self._waiting_for or not self._recovery.fills_from_ms:
-            self._recovery.fills_from_ms = self._newest_fill_ms
-            self._recovery.funding_from_ms = self._newest_funding_ms
-
     def _on_order_update(self, update: OrderUpdate) -> None:
         if self.tracker.find(update.venue_order_key, update.exchange_order_id) is None:
-            if not self._books_begin_ms:
-                self._before_opening.append(update)
+            rest = self._books.rest_of(update)
+            if rest is None:
                 return
-            if self._opening is not None:
-                update = self._opening.rest_of(update)
+            update = rest
         self.tracker.process_order_update(update)
 
     def _on_trade(self, update: TradeUpdate) -> None:
@@ -567,7 +429,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         order = self.tracker.find(update.venue_order_key, fill.exchange_order_id)
         # Orders of ours were placed after the books began; one placed elsewhere may be older than they are.
         is_ours = order is not None and not order.is_external
-        if not is_ours and not self._is_of_our_books(update, fill.exchange_time_ms):
+        if not is_ours and not self._books.has_room_for(update, fill.exchange_time_ms):
             return
         if order is None and update.ownerless:
             self.account.book_fill(fill)
@@ -606,47 +468,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             if self._waiting_for:
                 self._settled(f"book of {item.trading_pair}")
 
-    # -- account state -------------------------------------------------------------------------------------
-
-    def _on_account_state(self, states: Mapping[str, AccountState]) -> None:
-        """The state of every dex the account is followed on."""
-        if not self._books_begin_ms:
-            self._open_books(states)
-        for update in (position for state in states.values() for position in state.positions):
-            held = self.position(update.trading_pair)
-            if update.leverage is not None and (update.leverage, update.is_cross) != (
-                held.leverage,
-                held.is_cross,
-            ):
-                self.account.leverage_changed(update.trading_pair, update.leverage, update.is_cross)
-
-    def _open_books(self, states: Mapping[str, AccountState]) -> None:
-        """A new ledger: what the account holds now is its opening balance, and the past is not ours."""
-        held_back, self._before_opening = self._before_opening, []
-        fills = [item.fill for item in held_back if isinstance(item, TradeUpdate)]
-        self._books_opened = True
-        opening = self._opening = Opening(states, fills, self._context.venue_now_ms)
-        self._books_begin_ms = begin_ms = opening.begin_ms
-        self.account.open(self.network, self._signer or "", begin_ms)
-        for update in opening.positions:
-            self.account.assert_position(update, opening=True)
-        self._open_cash(states, begin_ms)
-        self._newest_fill_ms = max(self._newest_fill_ms, begin_ms)
-        self._newest_funding_ms = max(self._newest_funding_ms, begin_ms)
-        self._move_recovery_marks()
-        for item in held_back:
-            self._take(item)
-
-    def _open_cash(self, states: Mapping[str, AccountState], begin_ms: int) -> None:
-        """The cash that the books begin with. A state without any may be that of a unified account, whose
-        collateral is told elsewhere (sheet 5.6)."""
-        cash = ZERO
-        for state in states.values():
-            if state.cash is None:
-                return
-            cash = MONEY.add(cash, state.cash)
-        if cash:
-            self.account.assert_balance(COLLATERAL, cash, opening=True, exchange_time_ms=begin_ms)
+    # -- what is booked ------------------------------------------------------------------------------------
 
     def _after_changes(self, changes: list[Change]) -> None:
         super()._after_changes(changes)
@@ -656,8 +478,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _book(self, fill: Fill) -> None:
         super()._book(fill)
-        self._newest_fill_ms = self._later(self._newest_fill_ms, fill.exchange_time_ms)
-        self._move_recovery_marks()
+        self._books.booked_fill(fill)
         self._chain.booked(fill)
         self._reconciler.booked(fill)
         # Volume adds to the address budget: one action per USDC traded (sheet 9.2).
@@ -672,7 +493,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
     def _step_of_followed(self, trading_pair: str) -> Decimal | None:
         """The amount step of a market whose position fills alone move, and which is asked about."""
         dex, found, _ = trading_pair.partition(":")
-        if (dex if found else "") not in self._recovery.dexes or not self._is_perpetual(trading_pair):
+        if (dex if found else "") not in self._context.dexes or not self._is_perpetual(trading_pair):
             return None
         return self.trading_rules[trading_pair].amount_step
 
@@ -815,8 +636,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 self._fills.on_deadline(key)
             case "recovery":
                 self._recovery.on_deadline(key)
-            case "repeat":
-                self._repeats.pop(key, lambda: None)()
+            case "repeat" | "budget":
+                self._preliminaries.on_deadline(name, key)
             case "foreign":
                 self._on_nothing_stored(key)
             case "chain":
@@ -831,8 +652,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 self._late_news.on_deadline(key)
             case "reconcile":
                 self._reconciler.on_deadline(key)
-            case "budget":
-                self._ask_budget()
 
     # -- numbers and names ---------------------------------------------------------------------------------
 

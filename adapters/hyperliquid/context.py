@@ -26,6 +26,7 @@ class Context:
 
     `venue_offset_ms` is the venue's clock minus ours; `acting_for` the sub-account or vault that the signer
     trades for, if it is not the signer's own account; `may_send` is set once that is known, and the markets.
+    `dexes` are those on which the account is followed, the venue's own (the empty name) first.
     """
 
     account_address: str
@@ -34,6 +35,7 @@ class Context:
     nonces: NonceSource
     limits: RequestLimits
     order_ttl_ms: int
+    dexes: tuple[str, ...]
     now_ns: Callable[[], int]
     effect: Callable[[Effect], None]
     alert: Callable[..., None]

@@ -12,7 +12,7 @@ to what the venue says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -108,7 +108,6 @@ class Reconciler:
         *,
         positions: Callable[[], Mapping[str, Position]],
         amount_step: Callable[[str], Decimal | None],
-        dexes: Callable[[], Sequence[str]],
         begin_ms: Callable[[], int],
         list_orders: Callable[[], None],
         agreed: Callable[[], None],
@@ -122,7 +121,6 @@ class Reconciler:
         self._findings = findings
         self._positions = positions
         self._amount_step = amount_step
-        self._dexes = dexes
         self._begin_ms = begin_ms
         self._list_orders = list_orders
         self._agreed = agreed
@@ -250,8 +248,10 @@ class Reconciler:
         begun.is_full = is_full
         begun.searched = tuple(pair for pair, drift in self._drifts.items() if not drift.is_searched)
         begun.fills_from_ms = self._from(*begun.searched)
-        begun.waiting_for = dict.fromkeys([*(f"state {dex}".rstrip() for dex in self._dexes()), "fills"])
-        for dex in self._dexes():
+        begun.waiting_for = dict.fromkeys(
+            [*(f"state {dex}".rstrip() for dex in self._context.dexes), "fills"]
+        )
+        for dex in self._context.dexes:
             self._ask_state(begun, dex)
         if is_full:
             number = begun.number
@@ -292,7 +292,7 @@ class Reconciler:
             self._set_deadline(RETRY_NS, f"state {number} {dex}")
             return
         under_way.states[dex] = state
-        if len(under_way.states) == len(self._dexes()):
+        if len(under_way.states) == len(self._context.dexes):
             self._fills.search(under_way.fills_from_ms, lambda: self._on_fills(number))
         self._done(number, f"state {dex}".rstrip())
 

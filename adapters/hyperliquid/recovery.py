@@ -8,11 +8,12 @@ applied through the same door as the stream: booking is once per key, so overlap
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import SECOND, Context
 from adapters.hyperliquid.info_requests import FILLS_PAGE_ROWS, TIME_PAGE_ROWS
+from adapters.hyperliquid.live_books import LiveBooks
 from adapters.hyperliquid.messages import AccountState, Item, Kept, MessageError
 from adapters.hyperliquid.queries import Queries
 from domain.enums import Submission
@@ -143,8 +144,8 @@ class FundingSearch(HistorySearch):
 
 
 class Recovery:
-    """`look_into` gets live orders that the venue did not list; `on_account_state` gets the state of each
-    dex (of a new ledger: after the fills around their time); `finished` is called when all is known."""
+    """`look_into` gets live orders that the venue did not list; `books` get the state of each dex (those of a
+    new ledger after the fills around its time); `finished` is called when all is known."""
 
     def __init__(
         self,
@@ -152,45 +153,42 @@ class Recovery:
         queries: Queries,
         fills: FillSearch,
         funding: FundingSearch,
+        books: LiveBooks,
         look_into: Callable[[InFlightOrder], None],
-        on_account_state: Callable[[Mapping[str, AccountState]], None],
         finished: Callable[[], None],
     ) -> None:
         self._context = context
         self._queries = queries
         self._fills = fills
         self._funding = funding
+        self._books = books
         self._look_into = look_into
-        self._on_account_state = on_account_state
         self._finished = finished
         self._generation = 0
         self._outstanding: dict[str, None] = {}
         self.states: dict[str, AccountState] = {}
         """What the latest recovery was told of each dex."""
-        self.dexes: tuple[str, ...] = ("",)
-        self.fills_from_ms = 0
-        self.funding_from_ms = 0
 
     def start(self) -> None:
         """Begin anew; answers to an earlier beginning no longer count."""
         self._generation += 1
         self._outstanding = dict.fromkeys(
-            [f"orders {dex}" for dex in self.dexes] + [f"state {dex}" for dex in self.dexes]
+            [f"orders {dex}" for dex in self._context.dexes] + [f"state {dex}" for dex in self._context.dexes]
         )
         self._outstanding["fills"] = None
         self._outstanding["funding"] = None
         self.states = {}
-        for dex in self.dexes:
+        for dex in self._context.dexes:
             self._ask_state(self._generation, dex)
-        for dex in self.dexes:
+        for dex in self._context.dexes:
             self._ask_orders(self._generation, dex)
-        if self.fills_from_ms:
+        if self._books.fills_from_ms:
             self._ask_history()
 
     def _ask_history(self) -> None:
         generation = self._generation
-        self._fills.search(self._from(self.fills_from_ms), lambda: self._done(generation, "fills"))
-        self._search_funding(self._from(self.funding_from_ms))
+        self._fills.search(self._from(self._books.fills_from_ms), lambda: self._done(generation, "fills"))
+        self._search_funding(self._from(self._books.funding_from_ms))
 
     def _search_funding(self, start_ms: int) -> None:
         generation = self._generation
@@ -203,7 +201,7 @@ class Recovery:
 
     def list_orders(self) -> None:
         """Ask what is open, and look into live orders that the venue does not list."""
-        for dex in self.dexes:
+        for dex in self._context.dexes:
             self._ask_orders(None, dex)
 
     def on_deadline(self, key: str) -> None:
@@ -330,9 +328,9 @@ class Recovery:
             self._retry(generation, "state", dex, "")
             return
         self.states[dex] = state
-        if len(self.states) == len(self.dexes):
-            if self.fills_from_ms:
-                self._on_account_state(self.states)
+        if len(self.states) == len(self._context.dexes):
+            if self._books.fills_from_ms:
+                self._books.take_state(self.states)
             else:
                 self._ask_around_opening(generation)
         self._done(generation, f"state {dex}")
@@ -347,5 +345,5 @@ class Recovery:
 
     def _open(self, generation: int) -> None:
         if generation == self._generation:
-            self._on_account_state(self.states)
+            self._books.take_state(self.states)
             self._done(generation, "fills")
