@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["LiveRun", "Venue", "orderledger", "running_venue", "wait_for"]
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 _COMMAND = (sys.executable, "-m", "adapters.cli.main")
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ from hyperliquid.utils.signing import sign_l1_action
 
 Predicate = Callable[[dict[str, Any]], bool]
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 
 
 class RawClient:

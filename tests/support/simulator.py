@@ -13,7 +13,7 @@ from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
 
 T = TypeVar("T")
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class SimulatorThread:

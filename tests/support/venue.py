@@ -68,8 +68,8 @@ def statuses(answer: dict[str, Any]) -> list[Any]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` holds; fails after ten seconds."""
-    async with asyncio.timeout(10):
+    """Let the loop run until `condition` holds; fails after a minute."""
+    async with asyncio.timeout(60):
         while True:
             if condition():
                 return

@@ -115,7 +115,7 @@ class ScriptedShell:
             self.runtime.deliver(TimerFired())
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        assert await self.runtime.until(condition, 5.0), "waited in vain"
+        assert await self.runtime.until(condition, 60.0), "waited in vain"
 
     def commit(self) -> None:
         """The oldest submission is durable."""

@@ -225,8 +225,8 @@ def test_stopping_after_a_fault_does_not_wait_for_what_will_never_come() -> None
         await shell.begin(event_of("a", send(1)), ValueError("broken"))
         with pytest.raises(RuntimeFault):
             await shell.runtime.run()
-        async with asyncio.timeout(5):
-            assert not await shell.runtime.stop(cancel_open_orders=True, timeout_s=60)
+        async with asyncio.timeout(60):
+            assert not await shell.runtime.stop(cancel_open_orders=True, timeout_s=3_600)
         assert shell.stopped == 1
 
     run(scenario)
@@ -235,11 +235,11 @@ def test_stopping_after_a_fault_does_not_wait_for_what_will_never_come() -> None
 def test_a_fault_ends_a_wait_that_is_under_way() -> None:
     async def scenario(shell: ScriptedShell) -> None:
         await shell.begin()
-        waiting = asyncio.ensure_future(shell.runtime.until(lambda: False, 60))
+        waiting = asyncio.ensure_future(shell.runtime.until(lambda: False, 3_600))
         await asyncio.sleep(0)
         shell.core.script[2] = ValueError("broken")
         shell.runtime.deliver(TimerFired())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert not await waiting
 
     run(scenario)
@@ -249,7 +249,7 @@ def test_an_orderly_stop_waits_until_everything_is_durable_and_told() -> None:
     async def scenario(shell: ScriptedShell) -> None:
         await shell.begin(event_of("a", send(1)))
         await shell.until(lambda: len(shell.ledger.waiting) == 1)
-        stopping = asyncio.ensure_future(shell.runtime.stop(cancel_open_orders=False, timeout_s=60))
+        stopping = asyncio.ensure_future(shell.runtime.stop(cancel_open_orders=False, timeout_s=3_600))
         await shell.until(lambda: any(isinstance(item, Stopping) for item in shell.core.steps))
         assert not stopping.done()
         shell.commit()
@@ -262,7 +262,7 @@ def test_an_orderly_stop_waits_until_everything_is_durable_and_told() -> None:
 def test_a_command_to_a_process_that_has_ended_is_refused_and_not_left_waiting() -> None:
     async def scenario(shell: ScriptedShell) -> None:
         await shell.begin()
-        await shell.runtime.stop(cancel_open_orders=False, timeout_s=5)
+        await shell.runtime.stop(cancel_open_orders=False, timeout_s=60)
         assert shell.core.command is not None
         with pytest.raises(TradingHaltedError, match="has ended"):
             shell.core.command(TimerFired())
@@ -349,6 +349,6 @@ def test_a_condition_that_held_is_not_missed_because_the_next_inputs_are_there_a
         await shell.begin()
         answers = iter([False, True])
         shell.runtime.deliver(TimerFired())
-        assert await shell.runtime.until(lambda: next(answers, False), 5.0)
+        assert await shell.runtime.until(lambda: next(answers, False), 60.0)
 
     run(scenario)
