@@ -312,8 +312,19 @@ class ClientOrderTracker:
 
     def create_external(self, exchange_order_id: str, details: OrderDetails) -> InFlightOrder:
         """Begin to track an order that was placed elsewhere."""
+        return self._found(external_order_id(self.venue, exchange_order_id), exchange_order_id, details, True)
+
+    def create_former(
+        self, client_order_id: str, exchange_order_id: str, details: OrderDetails
+    ) -> InFlightOrder:
+        """Begin to track an order that was placed under this client id before the ledger was kept."""
+        return self._found(client_order_id, exchange_order_id, details, False)
+
+    def _found(
+        self, client_order_id: str, exchange_order_id: str, details: OrderDetails, external: bool
+    ) -> InFlightOrder:
         order = self._begin(
-            external_order_id(self.venue, exchange_order_id),
+            client_order_id,
             trading_pair=details.trading_pair,
             instrument=details.instrument,
             order_type=details.order_type,
@@ -323,7 +334,7 @@ class ClientOrderTracker:
             position_action=details.position_action,
             time_in_force=details.time_in_force,
             trigger_price=details.trigger_price,
-            external=True,
+            external=external,
         )
         self._emit(order, OrderAcknowledged, exchange_order_id=exchange_order_id)
         return order

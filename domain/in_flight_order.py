@@ -17,6 +17,7 @@ from domain.enums import (
     OrderType,
     PositionAction,
     RequestState,
+    Source,
     Submission,
     TimeInForce,
     TradeType,
@@ -479,6 +480,12 @@ class InFlightOrder:
     @property
     def is_external(self) -> bool:
         return self.created.external
+
+    @property
+    def was_placed_from_here(self) -> bool:
+        """Whether its intent was recorded here before anything was sent. One that was found at the venue,
+        also under a client id, may have executed before the books began."""
+        return not self.created.external and self.created.source is Source.COMMAND
 
     @property
     def is_immediate(self) -> bool:

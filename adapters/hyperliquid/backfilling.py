@@ -6,6 +6,11 @@ about a moment of the past like one that was kept at the time; `source` says tha
 
 Where the books begin, a position is what the first fill after that moment started from, a market without
 fills holds what it holds now, and an order that was placed earlier counts with what it had left.
+
+An order with a client id (cloid) is kept under it, as the order that it is for whoever placed it: an id that
+was made here is the cloid itself, any other text leads to it (sheet 13.2). Legs of an amended order share a
+cloid; they are one order where one ends in the millisecond in which the next is placed. Of several orders
+under one cloid the latest has it, and the others are known by their exchange ids, as are all without one.
 """
 
 from __future__ import annotations
@@ -13,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from adapters.hyperliquid.client_ids import is_cloid
 from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.hyperliquid.venue_report import AccountHistory
 from domain.account import Account
@@ -38,6 +44,8 @@ from domain.updates import (
 )
 
 __all__ = ["Backfill", "BackfilledPosition", "backfill"]
+
+_Update = TypeVar("_Update", OrderUpdate, TradeUpdate)
 
 _ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
 _MS_NS = 1_000_000
@@ -72,14 +80,16 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Rank(IntEnum):
-    """What comes first of what happened in one millisecond: an order before its fills, its end after them."""
+    """What comes first of what happened in one millisecond: an order before its fills, its end after them,
+    and what takes the place of a leg before the end of that leg."""
 
     TRANSFER = 0
     ORDER = 1
     TRIGGER = 2
     FILL = 3
-    END = 4
-    FUNDING = 5
+    LEG = 4
+    END = 5
+    FUNDING = 6
 
 
 class _Happening(NamedTuple):
@@ -92,10 +102,11 @@ class _Happening(NamedTuple):
 
 
 class _Beginning(msgspec.Struct, frozen=True):
-    """An order comes into the books."""
+    """An order comes into the books; `cloid` is None where it is known by its exchange id."""
 
     exchange_order_id: str
     details: OrderDetails
+    cloid: str | None = None
 
 
 def backfill(
@@ -108,13 +119,27 @@ def backfill(
     return _Backfilling(history, venue, network, account.lower(), begin_ms, signer).make()
 
 
-class _Order(NamedTuple):
-    """What the books are told about one order: its terms, when it comes into them, its triggers, its end."""
+class _Leg(NamedTuple):
+    """What the books are told about one exchange id: its terms, since when (venue time; `placed_ms` also
+    before the books), its triggers, its end."""
 
-    beginning: _Beginning
+    exchange_order_id: str
+    details: OrderDetails
     time_ms: int
+    placed_ms: int
     triggers: Sequence[OrderUpdate]
     end: OrderUpdate | None
+
+    def is_followed_by(self, leg: _Leg) -> bool:
+        """Whether another leg under the same client id took the place of this one: an amend cancels and
+        places within one block (sheet 4.2)."""
+        return (
+            self.end is not None
+            and self.end.status is UpdateStatus.CANCELLED
+            and self.end.exchange_time_ms == leg.placed_ms
+            and self.details.trading_pair == leg.details.trading_pair
+            and self.details.trade_type is leg.details.trade_type
+        )
 
 
 class _Backfilling:
@@ -135,6 +160,9 @@ class _Backfilling:
         self._now = {position.trading_pair: position for position in report.positions or ()}
         self._findings: list[str] = []
         self._broken: set[str] = set()
+        self._told_cloids = _cloids_of(history)
+        self._cloids: dict[str, str] = {}
+        """By exchange id the client id under which its order is kept; not of those known by the former."""
         markets: dict[str, list[Fill]] = {}
         self._executed: dict[str, list[Fill]] = {}
         for update in self._fills:
@@ -229,16 +257,40 @@ class _Backfilling:
             yield _Happening(moved.exchange_time_ms, _Rank.TRANSFER, (0, moved.update_key), moved)
 
     def _of_orders(self) -> Iterator[_Happening]:
-        for order in self._orders():
-            key = (int(order.beginning.exchange_order_id), "")
-            yield _Happening(order.time_ms, _Rank.ORDER, key, order.beginning)
-            for update in order.triggers:
-                yield _Happening(_time_of(update, order.time_ms), _Rank.TRIGGER, key, update)
-            if order.end is not None:
-                yield _Happening(_time_of(order.end, order.time_ms), _Rank.END, key, order.end)
+        for oid, legs in self._orders():
+            for index, leg in enumerate(legs):
+                key = (int(leg.exchange_order_id), "")
+                if index == 0:
+                    beginning = _Beginning(leg.exchange_order_id, leg.details, self._cloids.get(oid))
+                    yield _Happening(leg.time_ms, _Rank.ORDER, key, beginning)
+                else:
+                    yield _Happening(leg.time_ms, _Rank.LEG, key, self._named(_placed(leg)))
+                for update in leg.triggers:
+                    yield _Happening(_time_of(update, leg.time_ms), _Rank.TRIGGER, key, self._named(update))
+                if leg.end is not None:
+                    yield _Happening(_time_of(leg.end, leg.time_ms), _Rank.END, key, self._named(leg.end))
 
-    def _orders(self) -> Iterator[_Order]:
-        """Every order that lived, ended or executed after the books began."""
+    def _orders(self) -> Iterator[tuple[str, Sequence[_Leg]]]:
+        """Every order that lived, ended or executed after the books began, with the exchange id of its first
+        leg. Decides which of them are known by their client ids."""
+        of_cloid: dict[str, list[_Leg]] = {}
+        for leg in self._legs():
+            cloid = self._told_cloids.get(leg.exchange_order_id)
+            if cloid is None:
+                yield leg.exchange_order_id, (leg,)
+            else:
+                of_cloid.setdefault(cloid, []).append(leg)
+        for cloid, legs in of_cloid.items():
+            legs.sort(key=lambda leg: (leg.placed_ms, int(leg.exchange_order_id)))
+            first = len(legs) - 1
+            while first and legs[first - 1].is_followed_by(legs[first]):
+                first -= 1
+            for leg in legs[:first]:
+                yield leg.exchange_order_id, (leg,)
+            self._cloids |= dict.fromkeys((leg.exchange_order_id for leg in legs[first:]), cloid)
+            yield legs[first].exchange_order_id, legs[first:]
+
+    def _legs(self) -> Iterator[_Leg]:
         report = self._history.report
         listed = {update.exchange_order_id or "": update for update in report.open_orders or ()}
         statuses: dict[str, list[OrderUpdate]] = {}
@@ -247,11 +299,11 @@ class _Backfilling:
         for oid, update in report.details.items():
             statuses.setdefault(oid, [update])
         for oid in dict.fromkeys((*statuses, *listed, *self._executed)):
-            order = self._order(oid, statuses.get(oid, ()), listed.get(oid))
-            if order is not None:
-                yield order
+            leg = self._leg(oid, statuses.get(oid, ()), listed.get(oid))
+            if leg is not None:
+                yield leg
 
-    def _order(self, oid: str, statuses: Sequence[OrderUpdate], listed: OrderUpdate | None) -> _Order | None:
+    def _leg(self, oid: str, statuses: Sequence[OrderUpdate], listed: OrderUpdate | None) -> _Leg | None:
         fills = self._executed.get(oid, ())
         ends = [update for update in statuses if update.status not in _ALIVE]
         end = None if listed is not None or not ends else max(ends, key=lambda update: _time_of(update, 0))
@@ -260,8 +312,8 @@ class _Backfilling:
                 return None
             if end is None:
                 self._findings.append(
-                    f"Order {external_order_id(self._tracker.venue, oid)}: the venue neither lists it as "
-                    "open nor says how it ended."
+                    f"Order {self._told_cloids.get(oid) or external_order_id(self._tracker.venue, oid)}: the "
+                    "venue neither lists it as open nor says how it ended."
                 )
         triggers = [
             update
@@ -278,7 +330,12 @@ class _Backfilling:
             details = _terms_of(fills)
         elif time_ms <= self._begin_ms:
             details = _rest_of(details, latest, fills)
-        return _Order(_Beginning(oid, details), max(time_ms, self._begin_ms), triggers, end)
+        return _Leg(oid, details, max(time_ms, self._begin_ms), time_ms, triggers, end)
+
+    def _named(self, update: _Update) -> _Update:
+        """The same update, naming the client id only where its order is kept under it."""
+        oid = _exchange_id_of(update)
+        return msgspec.structs.replace(update, venue_order_key=self._cloids.get(oid))
 
     # -- the books -----------------------------------------------------------------------------------------
 
@@ -341,15 +398,19 @@ class _Backfilling:
         subject = happening.subject
         self._stamp(happening.time_ms, happening.rank.name.lower())
         if isinstance(subject, _Beginning):
-            self._tracker.create_external(subject.exchange_order_id, subject.details)
+            oid, details = subject.exchange_order_id, subject.details
+            if subject.cloid is None:
+                self._tracker.create_external(oid, details)
+            else:
+                self._tracker.create_former(subject.cloid, oid, details)
         elif isinstance(subject, OrderUpdate):
             self._end_or_trigger(subject)
         elif isinstance(subject, TradeUpdate):
-            fill = subject.fill
-            if self._tracker.by_exchange_id(fill.exchange_order_id) is None:
-                self._account.book_fill(fill)
+            update = self._named(subject)
+            if self._tracker.find(update.venue_order_key, update.fill.exchange_order_id) is None:
+                self._account.book_fill(update.fill)
             else:
-                self._tracker.process_trade_update(subject)
+                self._tracker.process_trade_update(update)
         elif isinstance(subject, FundingUpdate):
             self._account.book_funding(subject)
         else:
@@ -366,8 +427,8 @@ class _Backfilling:
         order = self._tracker.process_order_update(update)
         if order is None or not order.missing_fill_amount or not order.filled_amount:
             return
-        told = self._executed.get(update.exchange_order_id or "", ())
-        if len(order.fills or ()) < len(told) or order.trading_pair in self._broken:
+        told = sum(len(self._executed.get(oid, ())) for oid in order.exchange_order_ids)
+        if len(order.fills or ()) < told or order.trading_pair in self._broken:
             return
         # All its fills are told. What they lack of the amount was never executed (sheet 4.7, 5.3).
         if order.is_immediate:
@@ -389,6 +450,34 @@ class _Backfilling:
                     trading_pair=claimed.trading_pair, amount=claimed.venue, entry_price=None
                 )
                 self._account.assert_position(self._now.get(claimed.trading_pair, flat))
+
+
+def _cloids_of(history: AccountHistory) -> dict[str, str]:
+    """The client id of each exchange id, as far as anything that the venue tells names it."""
+    report = history.report
+    updates: list[OrderUpdate | TradeUpdate] = [*(report.fills or ()), *report.details.values()]
+    updates += [*(history.orders or ()), *(report.open_orders or ())]
+    return {
+        _exchange_id_of(update): update.venue_order_key
+        for update in updates
+        if update.venue_order_key is not None and is_cloid(update.venue_order_key)
+    }
+
+
+def _exchange_id_of(update: OrderUpdate | TradeUpdate) -> str:
+    if isinstance(update, TradeUpdate):
+        return update.fill.exchange_order_id
+    return update.exchange_order_id or ""
+
+
+def _placed(leg: _Leg) -> OrderUpdate:
+    """A leg begins to be worked, with its terms."""
+    return OrderUpdate(
+        status=UpdateStatus.OPEN,
+        exchange_order_id=leg.exchange_order_id,
+        exchange_time_ms=leg.placed_ms,
+        details=leg.details,
+    )
 
 
 def _time_of(update: OrderUpdate, otherwise_ms: int) -> int:

@@ -427,8 +427,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self.tracker.duplicates_ignored += 1
             return
         order = self.tracker.find(update.venue_order_key, fill.exchange_order_id)
-        # Orders of ours were placed after the books began; one placed elsewhere may be older than they are.
-        is_ours = order is not None and not order.is_external
+        # Orders were placed from here after the books began; one found at the venue may be older than they.
+        is_ours = order is not None and order.was_placed_from_here
         if not is_ours and not self._books.has_room_for(update, fill.exchange_time_ms):
             return
         if order is None and update.ownerless:

@@ -99,7 +99,7 @@ class LateNews:
         if context.account.has_fill(fill.fill_key) or context.tracker.was_booked(fill.fill_key):
             return False
         order = context.tracker.find(update.venue_order_key, fill.exchange_order_id)
-        is_ours = order is not None and not order.is_external
+        is_ours = order is not None and order.was_placed_from_here
         if not is_ours and not self._is_of_our_books(update, fill.exchange_time_ms):
             return False
         if order is None and not update.ownerless:

@@ -31,6 +31,7 @@ from domain.events import (
 from domain.in_flight_order import InFlightOrder
 from domain.position import Position
 from tests.support.venue import ADDRESS, BTC, ETH, START_MS, limit
+from tests.support.venue import cloid as venue_cloid
 
 D = Decimal
 PRICES = {"BTC": D(43000), "ETH": D(2000)}
@@ -68,6 +69,11 @@ def place(sim: Simulator, *entries: dict[str, Any]) -> list[int]:
     ]
 
 
+def modify(sim: Simulator, oid: int, entry: dict[str, Any]) -> None:
+    action = {"type": "modify", "oid": oid, "order": entry}
+    sim.chain.apply(lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now))
+
+
 def folded(events: Iterable[LedgerEvent]) -> dict[str, InFlightOrder]:
     histories: dict[str, list[LedgerEvent]] = {}
     for event in events:
@@ -103,6 +109,7 @@ class Life:
     def __init__(self, sim: Simulator, chance: Random) -> None:
         self.sim = sim
         self.chance = chance
+        self.cloids = 0
         self.resting: list[tuple[str, int]] = []
 
     def step(self) -> None:
@@ -114,11 +121,17 @@ class Life:
     def lots(self) -> str:
         return f"0.{self.chance.randint(1, 9):02d}"
 
+    def cloid(self) -> str | None:
+        """None at all, a new one, or one that may have been used before."""
+        self.cloids += 1
+        number = self.chance.choice((None, self.cloids, self.cloids, 1_000 + self.chance.randint(1, 3)))
+        return None if number is None else venue_cloid(number)
+
     def rest(self, coin: str) -> None:
         is_buy = self.chance.random() < 0.5
         price = (PRICES[coin] * (D("0.9") if is_buy else D("1.1"))).quantize(D(1))
-        oids = place(self.sim, limit(ASSETS[coin], is_buy, str(price), self.lots()))
-        self.resting += [(coin, oid) for oid in oids]
+        entry = limit(ASSETS[coin], is_buy, str(price), self.lots(), cloid=self.cloid())
+        self.resting += [(coin, oid) for oid in place(self.sim, entry)]
 
     def fill(self, _coin: str) -> None:
         if self.resting:
@@ -138,13 +151,10 @@ class Life:
         listed = self.sim.chain.read({"type": "openOrders", "user": ADDRESS})
         if listed:
             row = self.chance.choice(listed)
-            entry = limit(
-                ASSETS[row["coin"]], row["side"] == "B", row["limitPx"].removesuffix(".0"), self.lots()
-            )
-            action = {"type": "modify", "oid": row["oid"], "order": entry}
-            self.sim.chain.apply(
-                lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
-            )
+            price = row["limitPx"].removesuffix(".0")
+            cloid = row.get("cloid") if self.chance.random() < 0.8 else self.cloid()
+            entry = limit(ASSETS[row["coin"]], row["side"] == "B", price, self.lots(), cloid=cloid)
+            modify(self.sim, row["oid"], entry)
             listed = self.sim.chain.read({"type": "openOrders", "user": ADDRESS})
             self.resting = [(row["coin"], row["oid"]) for row in listed]
 
@@ -153,8 +163,8 @@ class Life:
         price = PRICES[coin]
         self.sim.trade(coin, is_buy=not is_buy, size=D(self.lots()), price=price)
         reduce_only = self.chance.random() < 0.3
-        entry = limit(ASSETS[coin], is_buy, str(price), self.lots(), tif="Ioc", reduce_only=reduce_only)
-        place(self.sim, entry)
+        terms = (ASSETS[coin], is_buy, str(price), self.lots())
+        place(self.sim, limit(*terms, tif="Ioc", reduce_only=reduce_only, cloid=self.cloid()))
 
     def deleverage(self, coin: str) -> None:
         with contextlib.suppress(ValueError):
@@ -211,6 +221,90 @@ def assert_ends_where_the_venue_is(made: Backfill, history: AccountHistory) -> N
     assert [order.id for order in orders.values() if order.missing_fill_amount or order.overfilled] == []
     times = [event.recorded_at_ns for event in made.events]
     assert times == sorted(times)
+
+
+# -- client ids ----------------------------------------------------------------------------------------------
+
+
+def test_an_order_with_a_client_id_is_kept_under_it_as_one_of_ours() -> None:
+    def live(sim: Simulator) -> None:
+        (filled,) = place(sim, limit(BTC, True, "43000", "0.04", cloid=venue_cloid(1)))
+        sim.advance(5)
+        sim.fill_order(ADDRESS, filled)
+        sim.advance(5)
+        place(sim, limit(BTC, True, "42000", "0.04", cloid=venue_cloid(2)), limit(ETH, True, "1900", "0.5"))
+
+    made = books(history_of(live))
+    assert made.findings == []
+    assert made.open_orders == 2
+    orders = folded(made.events)
+    assert [(order.id, order.state, order.is_external) for order in orders.values()] == [
+        (venue_cloid(1), OrderState.FILLED, False),
+        (venue_cloid(2), OrderState.OPEN, False),
+        (f"external:hyperliquid:{[*orders.values()][2].exchange_order_id}", OrderState.OPEN, True),
+    ]
+
+
+def amended(sim: Simulator) -> None:
+    (first,) = place(sim, limit(BTC, True, "43000", "0.04", cloid=venue_cloid(1)))
+    sim.advance(5)
+    sim.fill_order(ADDRESS, first, D("0.25"))
+    sim.advance(5)
+    modify(sim, first, limit(BTC, True, "42500", "0.05", cloid=venue_cloid(1)))
+    sim.advance(5)
+    (row,) = sim.chain.read({"type": "openOrders", "user": ADDRESS})
+    sim.fill_order(ADDRESS, row["oid"], D("0.2"))
+    sim.advance(5)
+    modify(sim, row["oid"], limit(BTC, True, "42000", "0.03", cloid=venue_cloid(1)))
+    sim.advance(5)
+
+
+@pytest.mark.parametrize(
+    ("cut_ms", "legs", "amount", "filled"),
+    [(-1, 3, "0.05", "0.02"), (5, 3, "0.04", "0.01"), (10, 2, "0.04", "0.01"), (15, 2, "0.03", "0")],
+)
+def test_the_legs_of_an_amended_order_are_one_order(cut_ms: int, legs: int, amount: str, filled: str) -> None:
+    history = history_of(amended)
+    made = books(history, START_MS + cut_ms)
+    assert_ends_where_the_venue_is(made, history)
+    (order,) = folded(made.events).values()
+    assert (order.id, len(order.exchange_order_ids), order.state) == (
+        venue_cloid(1),
+        legs,
+        OrderState.PARTIALLY_FILLED if D(filled) else OrderState.OPEN,
+    )
+    assert (order.price, order.amount, order.filled_amount) == (D(42000), D(amount), D(filled))
+
+
+def test_of_several_orders_under_one_client_id_the_latest_has_it() -> None:
+    def live(sim: Simulator) -> None:
+        for price in ("43000", "42000"):
+            (oid,) = place(sim, limit(BTC, True, price, "0.04", cloid=venue_cloid(1)))
+            sim.advance(5)
+            sim.fill_order(ADDRESS, oid)
+            sim.advance(5)
+
+    history = history_of(live)
+    made = books(history)
+    assert_ends_where_the_venue_is(made, history)
+    orders = folded(made.events)
+    assert [(order.is_external, order.filled_amount) for order in orders.values()] == [
+        (True, D("0.04")),
+        (False, D("0.04")),
+    ]
+    assert [*orders][1] == venue_cloid(1)
+    assert orders[venue_cloid(1)].price == D(42000)
+
+
+def test_an_order_that_is_known_by_its_fills_alone_has_the_client_id_that_these_tell() -> None:
+    def live(sim: Simulator) -> None:
+        place(sim, limit(BTC, True, "43000", "0.04", cloid=venue_cloid(7)))
+        bought_in_parts(sim)
+
+    forgotten = msgspec.structs.replace(history_of(live), orders=[], placed_ms={})
+    made = books(forgotten)
+    assert made.findings == []
+    assert venue_cloid(7) in folded(made.events)
 
 
 # -- what is missing, and what is odd ------------------------------------------------------------------------
