@@ -73,9 +73,11 @@ def compare_fundings(scope: Scope) -> Payments:
     payments = Payments(scope.books.waived_ids)
     told = {update.funding_key: update for update in sorted(scope.report.fundings or (), key=_funding_order)}
     booked: dict[str, Decimal] = {}
+    corrections: dict[str, int] = {}
     for payment in scope.books.fundings:
-        key = payment.funding_key.partition(_CORRECTED)[0]
+        key, corrected, _ = payment.funding_key.partition(_CORRECTED)
         booked[key] = MONEY.add(booked.get(key, ZERO), payment.amount)
+        corrections[key] = corrections.get(key, 0) + bool(corrected)
     for key, update in told.items():
         if not scope.is_told(update.exchange_time_ms, scope.report.fundings_window):
             continue
@@ -88,7 +90,7 @@ def compare_fundings(scope: Scope) -> Payments:
         elif ours is None:
             payments.add(_unbooked_funding(update), update.amount)
         else:
-            _compare_amounts(update, ours, payments)
+            _compare_amounts(update, ours, corrections[key], payments)
     return payments
 
 
@@ -113,7 +115,9 @@ def _unbooked_funding(update: FundingUpdate) -> Discrepancy:
     )
 
 
-def _compare_amounts(update: FundingUpdate, ours: Decimal, payments: Payments) -> None:
+def _compare_amounts(
+    update: FundingUpdate, ours: Decimal, corrections_before: int, payments: Payments
+) -> None:
     difference = MONEY.subtract(update.amount, ours)
     told, booked = decimal_text(update.amount), decimal_text(ours)
     begin = (
@@ -134,7 +138,8 @@ def _compare_amounts(update: FundingUpdate, ours: Decimal, payments: Payments) -
         payments.add(found, ZERO)
         return
     correction = FundingUpdate(
-        funding_key=f"{update.funding_key}{_CORRECTED}{told}",
+        # Counted, since the venue may go back to an amount that it told before.
+        funding_key=f"{update.funding_key}{_CORRECTED}{corrections_before + 1}:{told}",
         trading_pair=update.trading_pair,
         amount=difference,
         token=update.token,
@@ -317,7 +322,7 @@ def _drift(scope: Scope, ours: Decimal, update: PositionUpdate, later: Sequence[
         trading_pair=pair, amount=amount, entry_price=None if later else update.entry_price
     )
     last_ms = max((fill.exchange_time_ms for fill in later), default=at_ms)
-    end = f"The position goes on from {decimal_text(theirs)}"
+    end = f"If nothing turns up that explains it, the position goes on from {decimal_text(theirs)}"
     if later:
         end += f" and what is booked after that, {decimal_text(_sum_signed(later))}"
     return finding(
@@ -435,7 +440,7 @@ def compare_cash(
                 "cash, "
                 f"all found fills, payments and transfers included; the venue tells "
                 f"{decimal_text(report.cash)}, a difference of {decimal_text(difference)} that none of them "
-                "explains. The cash goes on from what the venue tells."
+                "explains. If nothing turns up that does, the cash goes on from what the venue tells."
             ),
             evidence=evidence_of("account_state", {"cash": report.cash, "token": token}),
             repair=AdjustBalance(token, MONEY.add(report.cash, later), report.positions_at_ms),
