@@ -17,11 +17,12 @@ from domain.inputs import RequestAnswered, RequestFailed
 from tests.unit.hyperliquid_io.venues import (
     PATIENCE_SECONDS,
     Inbox,
-    free_port,
     http_venue,
     read_request,
+    refusing_port,
     reset,
     tcp_venue,
+    url_of,
 )
 
 pytestmark = pytest.mark.usefixtures("each_event_loop")
@@ -34,7 +35,7 @@ ORDER: dict[str, Any] = {
 }
 CANCEL: dict[str, Any] = {"type": "cancel", "cancels": [{"a": 0, "o": 77738308}]}
 OK = b'{"status":"ok","response":{"type":"default"}}'
-QUICK = GatewayOptions(action_timeout_seconds=0.5, connect_timeout_seconds=5.0, stop_grace_seconds=0.05)
+QUICK = GatewayOptions(action_timeout_seconds=2.0, connect_timeout_seconds=5.0, stop_grace_seconds=0.05)
 
 
 def send(request_id: int, action: dict[str, Any] = ORDER, **members: Any) -> SendAction:
@@ -119,7 +120,8 @@ def test_an_answer_is_delivered_as_it_came_and_the_action_is_not_sent_again(stat
 
 def test_a_refused_connection_is_certainly_not_sent() -> None:
     async def scenario() -> None:
-        outcome = await outcome_at(f"http://127.0.0.1:{await free_port()}", send(1))
+        with refusing_port() as reserved:
+            outcome = await outcome_at(url_of(reserved), send(1))
         assert isinstance(outcome, RequestFailed)
         assert not outcome.sent
         assert outcome.reason.startswith("connection_refused: ")

@@ -15,11 +15,12 @@ from tests.unit.hyperliquid_io.venues import (
     PATIENCE_SECONDS,
     HttpHandler,
     Inbox,
-    free_port,
     http_venue,
     read_request,
+    refusing_port,
     reset,
     tcp_venue,
+    url_of,
 )
 
 pytestmark = pytest.mark.usefixtures("each_event_loop")
@@ -114,7 +115,7 @@ def test_a_question_is_repeated_over_lost_connections_and_half_answers() -> None
 
     async def scenario() -> None:
         async with tcp_venue(flaky) as venue:
-            options = GatewayOptions(retry_base_seconds=0.0, query_attempts_max=4, query_timeout_seconds=1.0)
+            options = GatewayOptions(retry_base_seconds=0.0, query_attempts_max=4, query_timeout_seconds=3.0)
             outcome = await outcome_at(venue.http_url, options)
         assert outcome == RequestAnswered(request_id=3, status=200, body=b"null")
         assert connections == 4
@@ -124,7 +125,8 @@ def test_a_question_is_repeated_over_lost_connections_and_half_answers() -> None
 
 def test_a_venue_that_cannot_be_reached_was_never_asked() -> None:
     async def scenario() -> None:
-        outcome = await outcome_at(f"http://127.0.0.1:{await free_port()}")
+        with refusing_port() as reserved:
+            outcome = await outcome_at(url_of(reserved))
         assert isinstance(outcome, RequestFailed)
         assert not outcome.sent
         assert outcome.reason.startswith("connection_refused: ")

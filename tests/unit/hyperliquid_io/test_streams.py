@@ -24,9 +24,10 @@ from tests.unit.hyperliquid_io.venues import (
     Inbox,
     SocketHandler,
     acknowledge,
-    free_port,
     http_venue,
+    refusing_port,
     tcp_venue,
+    url_of,
 )
 
 pytestmark = pytest.mark.usefixtures("each_event_loop")
@@ -40,7 +41,12 @@ ACCOUNT: tuple[dict[str, Any], ...] = (
 BOOK: tuple[dict[str, Any], ...] = ({"type": "bbo", "coin": "BTC"}, {"type": "l2Book", "coin": "BTC"})
 BBO = '{"channel":"bbo","data":{"coin":"BTC","time":1,"bbo":[null,null]}}'
 L2 = '{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[],[]]}}'
-PATIENT = StreamOptions(reconnect_base_seconds=0.0, close_timeout_seconds=0.1)
+PATIENT = StreamOptions(
+    connect_timeout_seconds=PATIENCE_SECONDS,
+    acknowledge_timeout_seconds=PATIENCE_SECONDS,
+    reconnect_base_seconds=0.0,
+    close_timeout_seconds=0.1,
+)
 NEVER = 3_600.0
 
 
@@ -223,7 +229,12 @@ def test_a_subscription_that_is_never_settled_does_not_keep_the_stream_from_work
         options = with_options(acknowledge_timeout_seconds=0.05)
         async with http_venue(ws=venue_socket) as venue, stream_to(venue.ws_url, inbox, options=options):
             await inbox.wait_for(StreamConnected)
-            assert len(inbox.inputs) == 1
+            # On a machine that is slow just then, the one acknowledgement comes too late at first.
+            *before, connected = inbox.inputs
+            assert connected == StreamConnected(stream="user")
+            assert all(
+                isinstance(lost, StreamLost) and lost.reason.startswith("no_answer: ") for lost in before
+            )
 
     asyncio.run(scenario())
 
@@ -261,14 +272,15 @@ def test_pongs_keep_a_user_stream_that_has_nothing_to_say() -> None:
             await acknowledge(socket)
 
         inbox = Inbox()
-        # Without the pongs it would be dead before the last ping: 45 pings take 2.25 s at least.
+        # Without the pongs it would be dead before the last ping: 45 pings take 2.25 s at least. A machine
+        # that stands still for 2 s loses the connection all the same; the pings are then counted anew.
         options = with_options(ping_seconds_min=0.05, ping_seconds_max=0.05, dead_after_seconds=2.0)
         async with (
             http_venue(ws=venue_socket) as venue,
             stream_to(venue.ws_url, inbox, options=options) as stream,
         ):
             await inbox.wait_for(StreamFrame)
-            assert stream.health.pongs == pings
+            assert stream.health.pongs >= pings
 
     asyncio.run(scenario())
 
@@ -436,15 +448,15 @@ def test_an_outage_is_told_once_and_outlasted() -> None:
 def test_an_unreachable_venue_is_tried_again_and_again() -> None:
     async def scenario() -> None:
         inbox = Inbox()
-        port = await free_port()
-        async with stream_to(f"ws://127.0.0.1:{port}/ws", inbox) as stream:
-            (lost,) = await inbox.wait_for(StreamLost)
-            assert lost.reason.startswith("connect_failed: ")
-            stream.reconnect("there is no connection to drop")
-            came = asyncio.Event()
-            server = await asyncio.start_server(lambda _reader, _writer: came.set(), "127.0.0.1", port)
-            await asyncio.wait_for(came.wait(), PATIENCE_SECONDS)
-            server.close()
+        with refusing_port() as reserved:
+            async with stream_to(url_of(reserved, "ws") + "/ws", inbox) as stream:
+                (lost,) = await inbox.wait_for(StreamLost)
+                assert lost.reason.startswith("connect_failed: ")
+                stream.reconnect("there is no connection to drop")
+                came = asyncio.Event()
+                server = await asyncio.start_server(lambda _reader, _writer: came.set(), sock=reserved)
+                await asyncio.wait_for(came.wait(), PATIENCE_SECONDS)
+                server.close()
 
     asyncio.run(scenario())
 
@@ -521,7 +533,10 @@ def test_a_stopped_stream_says_nothing_more_and_leaves_nothing_behind() -> None:
                 await stream.stop()
                 await asyncio.wait_for(closed.wait(), PATIENCE_SECONDS)
             assert inbox.inputs == [StreamConnected(stream="user")]
-            assert len(asyncio.all_tasks()) == 1
+            # The venue's own task for the connection may need another turn to end.
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                _, left = await asyncio.wait(others, timeout=PATIENCE_SECONDS)
+                assert not left
 
     asyncio.run(scenario())
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -78,12 +79,12 @@ async def http_venue(
         nonlocal sockets
         venue.requests.append(request.path)
         number, sockets = sockets, sockets + 1
-        socket = web.WebSocketResponse(timeout=0.1)
-        await socket.prepare(request)
+        accepted = web.WebSocketResponse(timeout=0.1)
+        await accepted.prepare(request)
         assert ws is not None
         with suppress(ConnectionResetError):
-            await ws(socket, number)
-        return socket
+            await ws(accepted, number)
+        return accepted
 
     app = web.Application(client_max_size=64 * 1024 * 1024)
     for path, handler in (("/exchange", exchange), ("/info", info)):
@@ -169,10 +170,13 @@ async def acknowledge(socket: web.WebSocketResponse, *, pongs: bool = True, coun
                 return
 
 
-async def free_port() -> int:
-    """A port on which nothing listens."""
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
+@contextmanager
+def refusing_port() -> Iterator[socket.socket]:
+    """A port that refuses connections and that nobody else is given: it is bound, and nothing listens."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved
+
+
+def url_of(reserved: socket.socket, scheme: str = "http") -> str:
+    return f"{scheme}://127.0.0.1:{reserved.getsockname()[1]}"
