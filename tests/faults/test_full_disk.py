@@ -29,14 +29,14 @@ def test_trading_halts_on_a_full_disk_and_resumes_with_everything_recorded() -> 
             first = connector.buy(PAIR, "0.01", world.price("0.9"))  # type: ignore[arg-type]
             await world.until_state(first, "open")
             await asyncio.to_thread(_set_room, world, 0)
-            placed = []
+            placed: list[str] = []
             # The pages there are still have room for a few events: place until it does not fit.
             while not connector.halted_because:
-                try:
-                    placed.append(connector.buy(PAIR, "0.01", world.price("0.8")))  # type: ignore[arg-type]
-                except TradingHaltedError:
-                    break
-                await asyncio.sleep(0.002)
+                placed.extend(connector.buy(PAIR, Decimal("0.01"), world.price("0.8")) for _ in range(3))
+                await world.until(
+                    "all are open, or trading halts",
+                    lambda: bool(connector.halted_because) or _have_state(world, placed, "open"),
+                )
             assert "cannot write" in connector.halted_because
             with pytest.raises(TradingHaltedError, match="cannot write"):
                 connector.buy(PAIR, "0.01", world.price("0.8"))  # type: ignore[arg-type]
@@ -49,16 +49,19 @@ def test_trading_halts_on_a_full_disk_and_resumes_with_everything_recorded() -> 
             await world.until("trading resumes", lambda: connector.ready)
             await world.until(
                 "every order placed has its outcome",
-                lambda: all(
-                    (order := connector.order(i)) is not None and order.state in ("open", "failed")
-                    for i in placed
-                ),
+                lambda: _have_state(world, placed, "open", "failed"),
             )
+            await world.until_recorded()
             recorded = [e.originator_id for _, e in world.ledger.read(topics=("order.created",))]
             assert sorted(recorded) == sorted([first, *placed])
             await world.agree()
 
     asyncio.run(scenario())
+
+
+def _have_state(world: Live, ids: list[str], *states: str) -> bool:
+    orders = [world.connector.order(client_order_id) for client_order_id in ids]
+    return all(order is not None and order.state in states for order in orders)
 
 
 async def _open_orders(world: Live) -> list[dict[str, str]]:
@@ -76,11 +79,20 @@ def test_fills_that_happen_while_the_disk_is_full_are_booked_afterwards() -> Non
             resting = connector.buy(PAIR, Decimal("0.5"), world.price("0.9"))
             order = await world.until_state(resting, "open")
             await asyncio.to_thread(_set_room, world, 0)
+            filled = Decimal(0)
+
+            def all_is_recorded() -> bool:
+                held = connector.order(resting)
+                return held is not None and held.filled_amount == filled and not world.ledger.backlog
+
             while not connector.halted_because:
-                world.sim.fill_order(
+                filled += world.sim.fill_order(
                     world.account, int(order.exchange_order_id or 0), fraction=Decimal("0.01")
                 )
-                await asyncio.sleep(0.002)
+                await world.until(
+                    "it is recorded, or trading halts",
+                    lambda: bool(connector.halted_because) or all_is_recorded(),
+                )
             await asyncio.to_thread(_set_room, world, PLENTY_PAGES)
             await world.until("trading resumes", lambda: connector.ready)
             await world.agree()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -69,6 +70,10 @@ class Recorder(OrderEventListener):
 class Live:
     """A running connector process in miniature. `session()` may be entered again: that is a restart."""
 
+    order_ttl_ms = 30_000
+    """How long the venue takes an order after it is announced: longer than any disk holds one up. Whoever
+    waits for the proof that an order is absent makes it short."""
+
     def __init__(self, sim: Simulator, folder: Path, seed: int) -> None:
         self.sim = sim
         self.folder = folder
@@ -91,7 +96,12 @@ class Live:
         clock = clock or SteadyClock()
         session_id = self.first_session_id + self.sessions
         self.sessions += 1
-        settings = {"trading_pairs": (PAIR,), "signer": self.account, "order_ttl_ms": 1_500, **options}
+        settings = {
+            "trading_pairs": (PAIR,),
+            "signer": self.account,
+            "order_ttl_ms": self.order_ttl_ms,
+            **options,
+        }
         self.connector = HyperliquidPerpetualConnector(
             HyperliquidOptions(**settings),
             network="simulator",
@@ -156,6 +166,10 @@ class Live:
         assert order is not None
         return order
 
+    async def until_recorded(self) -> None:
+        """Wait until everything the core has done so far is in the ledger: it is ahead of the disk."""
+        await self.until("everything is recorded", lambda: not self.ledger.backlog)
+
     def price(self, factor: str) -> Decimal:
         """A share of the mid price, off the market when the factor is far from 1."""
         mid = self.connector.order_book(PAIR).mid_price
@@ -179,12 +193,11 @@ class Live:
 
     async def agree(self) -> None:
         """Wait until the books match the venue (news may still be on the way); fail with what differs."""
-        for _ in range(100):
-            found = await self.differences()
-            if not found:
-                return
+        deadline = time.monotonic() + PATIENCE_S
+        while found := await self.differences():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the books differ from the venue: {found}")
             await asyncio.sleep(0.1)
-        raise AssertionError(f"the books differ from the venue: {found}")
 
 
 @contextlib.asynccontextmanager

@@ -118,7 +118,8 @@ async def seeded_run(world: RecordedLive, seed: int, *, parts: int = 1) -> None:
     """
     draw = random.Random(seed)
     for _ in range(draw.randint(2, 3)):
-        async with world.session():
+        # Short, so that orders that never arrived are proven absent within the run.
+        async with world.session(order_ttl_ms=1_500):
             for fault in draw.sample(_FAULTS, 3):
                 world.inject(user=world.account, **fault)
             for _ in range(draw.randint(4, 8)):

@@ -105,6 +105,8 @@ class _Session:
 class World(Live):
     """A `Live` whose sessions are kept as recordings, on a market with one bid and one ask."""
 
+    order_ttl_ms = 1_500
+
     def __init__(self, sim: Simulator, folder: Path, seed: int, scenario: Scenario) -> None:
         super().__init__(sim, folder, seed)
         self._scenario = scenario
