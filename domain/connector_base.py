@@ -193,7 +193,7 @@ class ConnectorBase(ABC):
         """Ids users chose in earlier sessions: they are refused for new orders.
 
         `is_recorded` says whether the ledger knows a text as an id. It is asked, in the caller's thread, for
-        ids in the venue's own format alone: those of all orders ever made would not fit into memory.
+        ids in the venue's own format: those of all orders ever made would not fit into memory.
         """
         self._is_recorded = is_recorded
         for client_order_id in client_order_ids:
@@ -297,8 +297,8 @@ class ConnectorBase(ABC):
 
     def cancel(self, client_order_id: str) -> None:
         """Ask for a cancel. Raises `UnknownOrderError` or `OrderAlreadyDoneError`."""
-        self._find_live(client_order_id)
-        self._command(CancelOrders(client_order_ids=(client_order_id,)))
+        order = self._find_live(client_order_id)
+        self._command(CancelOrders(client_order_ids=(client_order_id if order is None else order.id,)))
 
     def cancel_all(self, trading_pair: str | None = None) -> None:
         """Ask for a cancel of whatever is live, of one market or of all."""
@@ -333,7 +333,7 @@ class ConnectorBase(ABC):
         price = rule.quantize_price(price, order.trade_type)
         amount = rule.quantize_amount(amount)
         self._check_rule(rule, price, amount, is_market=False)
-        self._command(AmendOrder(client_order_id=client_order_id, price=price, amount=amount))
+        self._command(AmendOrder(client_order_id=order.id, price=price, amount=amount))
 
     def open_orders(self, trading_pair: str | None = None) -> list[OrderView]:
         """Every order that is not done. For the loop's own thread; walks all of them."""
@@ -345,7 +345,7 @@ class ConnectorBase(ABC):
 
     def order(self, client_order_id: str) -> OrderView | None:
         """An order in memory, live or recently done."""
-        order = self.tracker.get(client_order_id)
+        order = self._in_memory(client_order_id)
         return None if order is None else order.view()
 
     def order_book(self, trading_pair: str) -> OrderBook:
@@ -372,8 +372,7 @@ class ConnectorBase(ABC):
         """
         token = object()
         client_order_id = params.client_order_id
-        in_venue_format = params.venue_order_key == client_order_id.lower()
-        if in_venue_format and self._is_recorded is not None and self._is_recorded(params.venue_order_key):
+        if self._is_recorded is not None and self._is_recorded(params.venue_order_key):
             raise DuplicateOrderIdError(client_order_id)
         # An id that ends in this session's random bits was made here; such ids are not all kept in memory.
         made_here = params.venue_order_key.endswith(self._session)
@@ -383,15 +382,23 @@ class ConnectorBase(ABC):
             raise DuplicateOrderIdError(client_order_id)
 
     def _find_live(self, client_order_id: str) -> InFlightOrder | None:
-        order = self.tracker.get(client_order_id)
+        order = self._in_memory(client_order_id)
         if order is None:
             if client_order_id in self._issued:
                 return None
-            order = self.tracker.get(client_order_id)
+            order = self._in_memory(client_order_id)
         if order is None:
             raise UnknownOrderError(client_order_id)
         if order.is_done:
             raise OrderAlreadyDoneError(client_order_id, order.state)
+        return order
+
+    def _in_memory(self, client_order_id: str) -> InFlightOrder | None:
+        """By its id, or by the text that led to it: of an order placed before the ledger was kept the venue
+        tells the id in its own format alone."""
+        order = self.tracker.get(client_order_id)
+        if order is None and isinstance(client_order_id, str):
+            order = self.tracker.by_venue_key(self._venue_order_key(client_order_id))
         return order
 
     def _rule(self, trading_pair: str) -> TradingRule:

@@ -126,6 +126,9 @@ class OrderEvent(LedgerEvent, frozen=True, kw_only=True, omit_defaults=True, gc=
 class OrderCreated(OrderEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The intent, complete: from a command, or (`external`) from finding an order placed elsewhere.
 
+    With the source `reconciliation` and not `external`: the terms of an order that was placed under this
+    client id before the ledger was kept, as the venue's history tells them.
+
     `price` and `amount` are quantized as sent; what was asked for stands in `requested_*` where it differs.
     `venue_order_key` is the client id in the venue's own format (a Hyperliquid `cloid`): the order can
     be asked for after a crash. `reference_price` is the mid price when the decision was made.

@@ -258,6 +258,8 @@ def _created(event: OrderCreated) -> str:
     terms = _terms(event)
     if event.external:
         return f"found at the venue, placed elsewhere: {terms}"
+    if event.source is Source.RECONCILIATION:
+        return f"found at the venue, placed before this ledger was kept: {terms}"
     mid = event.reference_price
     decided = "" if mid is None else f", decided at a mid of {number_text(mid)}"
     return f"the intent: {terms}{decided}; nothing is sent before this is on disk"

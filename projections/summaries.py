@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from domain.enums import Liquidity, RequestOutcome, TimeInForce
+from domain.enums import Liquidity, RequestOutcome, Source, TimeInForce
 from domain.events import (
     AccountActionRequested,
     AccountActionSettled,
@@ -99,7 +99,11 @@ def _created(event: OrderCreated) -> str:
         asked.append(f"price {number_text(event.requested_price)}")
     if asked:
         text += f" (asked for {', '.join(asked)})"
-    return f"found at the venue, placed elsewhere: {text}" if event.external else f"intended: {text}"
+    if event.external:
+        return f"found at the venue, placed elsewhere: {text}"
+    if event.source is Source.RECONCILIATION:
+        return f"found at the venue, placed before this ledger was kept: {text}"
+    return f"intended: {text}"
 
 
 def _submitted(event: OrderSubmitted) -> str:

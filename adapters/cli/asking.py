@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,9 +17,10 @@ from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.moments import Moment, moment, point_in_time, utc_ns
 from adapters.cli.salvaging import add_salvage_option, salvaged_books
+from adapters.hyperliquid.client_ids import cloid_for
 from adapters.storage.salvaging import SalvagedLedger
 from domain.enums import OrderState
-from projections import Filter, PositionNotInViewsError, Views
+from projections import Filter, OrderNotInViewsError, PositionNotInViewsError, Views
 
 __all__ = [
     "Asked",
@@ -47,6 +48,20 @@ class Asked(msgspec.Struct, frozen=True):
     views: Views
     position: int
     source: Source
+
+    def find_order(self, name: str) -> str:
+        """The client order id meant by a name of an order or the beginning of one; also by the text that it
+        was placed under before the ledger was kept, of which the venue tells the cloid.
+
+        Raises `OrderNotInViewsError` and `AmbiguousOrderError`.
+        """
+        try:
+            return self.views.find_order(name)
+        except OrderNotInViewsError as unknown:
+            if name:
+                with suppress(OrderNotInViewsError):
+                    return self.views.find_order(cloid_for(name))
+            raise unknown
 
 
 def add_books_options(parser: argparse.ArgumentParser) -> None:

@@ -108,7 +108,7 @@ def _fills(options: argparse.Namespace) -> int:
 
 def _history(options: argparse.Namespace) -> int:
     with asked(options) as ask:
-        history = ask.views.history(ask.views.find_order(options.order), **wanted(options))
+        history = ask.views.history(ask.find_order(options.order), **wanted(options))
     if options.json:
         sys.stdout.write(exact_json(history) + "\n")
     else:

@@ -69,7 +69,7 @@ def register(subparsers: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     unreadable: list[UnreadableEvent] = []
     with asked(options) as ask:
-        order_id = ask.views.find_order(options.order)
+        order_id = ask.find_order(options.order)
         history = ask.source.history_of(order_id, on_unreadable=unreadable.append)
         position = ask.position
     if options.at is not None:

@@ -48,6 +48,7 @@ __all__ = ["Backfill", "BackfilledPosition", "backfill"]
 _Update = TypeVar("_Update", OrderUpdate, TradeUpdate)
 
 _ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
+_CAUSATION = "backfill"
 _MS_NS = 1_000_000
 
 
@@ -183,7 +184,7 @@ class _Backfilling:
         )
         openings = self._openings()
         opening_cash = self._opening_cash()
-        self._stamp(self._begin_ms, "opening")
+        self._stamp(self._begin_ms)
         self._account.open(self._network, self._signer, self._begin_ms)
         for opening in openings:
             self._account.assert_position(opening, opening=True, exchange_time_ms=self._begin_ms)
@@ -390,13 +391,13 @@ class _Backfilling:
 
     # -- recording -----------------------------------------------------------------------------------------
 
-    def _stamp(self, time_ms: int, what: str) -> None:
-        stamp = Stamp(time_ms * _MS_NS, Source.RECONCILIATION, f"backfill:{what}")
+    def _stamp(self, time_ms: int) -> None:
+        stamp = Stamp(time_ms * _MS_NS, Source.RECONCILIATION, _CAUSATION)
         self._tracker.stamp = self._account.stamp = stamp
 
     def _record(self, happening: _Happening) -> None:
         subject = happening.subject
-        self._stamp(happening.time_ms, happening.rank.name.lower())
+        self._stamp(happening.time_ms)
         if isinstance(subject, _Beginning):
             oid, details = subject.exchange_order_id, subject.details
             if subject.cloid is None:
@@ -439,11 +440,11 @@ class _Backfilling:
     def _claim(self, last_ms: int, positions: Sequence[BackfilledPosition]) -> None:
         """The leverage and the positions that the venue tells now; later rebuilds check the positions."""
         report = self._history.report
-        self._stamp(last_ms, "state")
+        self._stamp(last_ms)
         for pair, position in sorted(self._now.items()):
             if position.leverage is not None:
                 self._account.leverage_changed(pair, position.leverage, position.is_cross)
-        self._stamp(max(last_ms, report.positions_at_ms), "state")
+        self._stamp(max(last_ms, report.positions_at_ms))
         for claimed in positions:
             if claimed.venue is not None and claimed.venue == claimed.amount:
                 flat = PositionUpdate(

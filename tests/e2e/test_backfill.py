@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ import pytest
 
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.main import main
+from adapters.hyperliquid.client_ids import cloid_for
 from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.clock import ManualClock
 from adapters.simulator.command import development_account
 from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
 from adapters.storage.ledger import OrderLedger
 from domain.enums import Source
+from domain.errors import DuplicateOrderIdError
 from domain.events import AccountOpened, AccountPositionAsserted, LedgerEvent, OrderCreated, OrderFilled
 from domain.in_flight_order import InFlightOrder
 from tests.support.live import live
@@ -448,19 +451,21 @@ def test_a_question_that_cannot_be_meant_is_refused(
 # -- going on ------------------------------------------------------------------------------------------------
 
 
+def by_hand(sim: Simulator, *entries: dict[str, Any]) -> list[int]:
+    """Place orders that rest; their exchange ids."""
+    action = {"type": "order", "orders": list(entries), "grouping": "na"}
+    answer = sim.chain.apply(
+        lambda exchange, now: exchange.execute(ACCOUNT, action, signer=ACCOUNT, now_ms=now)
+    )
+    return [entry["resting"]["oid"] for entry in answer["response"]["data"]["statuses"]]
+
+
 def test_a_live_process_goes_on_with_a_backfilled_ledger() -> None:
     async def scenario() -> None:
         async with live(seed=SEED) as running:
             sim = running.sim
-
-            async def by_hand(*entries: dict[str, Any]) -> list[int]:
-                action = {"type": "order", "orders": list(entries), "grouping": "na"}
-                answer = sim.chain.apply(
-                    lambda exchange, now: exchange.execute(ACCOUNT, action, signer=ACCOUNT, now_ms=now)
-                )
-                return [entry["resting"]["oid"] for entry in answer["response"]["data"]["statuses"]]
-
-            bought, resting, left = await by_hand(
+            bought, resting, left = by_hand(
+                sim,
                 limit(BTC, True, "30000", "0.02"),
                 limit(BTC, True, "29900", "0.03"),
                 limit(BTC, True, "20000", "0.01"),
@@ -490,6 +495,83 @@ def test_a_live_process_goes_on_with_a_backfilled_ledger() -> None:
             assert sum(isinstance(event, AccountOpened) for event in events) == 1
 
     asyncio.run(scenario())
+
+
+def test_a_live_process_knows_backfilled_orders_by_their_client_ids_and_goes_on_with_them() -> None:
+    """The ledger of a process was lost; another one begins with what the venue tells."""
+    generated = "0x018bcfe568000000000000000000abcd"
+
+    async def scenario() -> None:
+        async with live(seed=SEED) as running:
+            sim = running.sim
+            by_hand(
+                sim,
+                limit(BTC, True, "20000", "0.04", cloid=generated),
+                limit(BTC, True, "19000", "0.04", cloid=cloid_for("my own text")),
+            )
+            sim.run_market(False)
+            sim.fill_order(ACCOUNT, generated, D("0.25"))
+            # The books begin after this fill: it is in the opening position, and in no order.
+            begin = datetime.fromtimestamp((sim.chain.now_ms() + 1) / 1_000, UTC).isoformat()
+            sim.advance(1_000)
+            sim.fill_order(ACCOUNT, generated, D("0.5"))
+            sim.advance(1_000)
+            arguments = ["--network", "simulator", "--simulator-url", sim.url, "--account", ACCOUNT]
+            ledger = ["--ledger", str(running.ledger_path)]
+            code = await asyncio.to_thread(main, ["backfill", "--since", begin, *arguments, *ledger])
+            assert code == ExitCode.OK
+            sim.run_market(True)
+            async with running.session():
+                connector = running.connector
+                found = {order.client_order_id: order for order in connector.open_orders()}
+                assert {key: (order.external, order.remaining_amount) for key, order in found.items()} == {
+                    generated: (False, D("0.015")),
+                    cloid_for("my own text"): (False, D("0.04")),
+                }
+                with pytest.raises(DuplicateOrderIdError):
+                    connector.buy("BTC-USD", D("0.01"), D(20000), client_order_id="my own text")
+                # The amount of the books: 0.03 is what was left of 0.04 when they began.
+                connector.amend(generated, D(20500), D("0.035"))
+                connector.cancel("my own text")
+                await running.until(
+                    "both took effect",
+                    lambda: (
+                        (one := connector.order(generated)) is not None
+                        and one.price == D(20500)
+                        and (other := connector.order("my own text")) is not None
+                        and other.state == "cancelled"
+                    ),
+                )
+                sim.run_market(False)
+                sim.fill_order(ACCOUNT, generated)
+                await running.until_state(generated, "filled")
+                await running.agree()
+                assert connector.position("BTC-USD").amount == D("0.045")
+
+    asyncio.run(scenario())
+
+
+def test_a_backfilled_order_is_found_by_its_client_id_and_by_the_text_that_led_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = str(tmp_path / "ledger.db")
+    with trader() as trading:
+        trading.place(limit(BTC, True, "43000", "0.02", cloid=cloid_for("my own text")))
+        trading.advance(1_000)
+        shown_backfill(trading, Path(ledger), capsys, "--from-earliest")
+    assert [row["client_order_id"] for row in shown(capsys, "orders", "--ledger", ledger)] == [
+        cloid_for("my own text")
+    ]
+    for name in (cloid_for("my own text"), "my own text"):
+        assert shown(capsys, "why", name, "--ledger", ledger)["client_order_id"] == cloid_for("my own text")
+        assert main(["why", name, "--ledger", ledger]) == ExitCode.OK
+        said = " ".join(capsys.readouterr().out.split())
+        assert "Found at the venue, placed before this ledger was kept: buy 0.02 BTC-USD" in said
+        assert "recorded input" not in said
+        history = shown(capsys, "history", name, "--ledger", ledger)
+        assert history["order"]["client_order_id"] == cloid_for("my own text")
+    assert main(["why", "another text", "--ledger", ledger]) == ExitCode.NOT_FOUND
+    assert "another text" in capsys.readouterr().err
 
 
 def test_a_backfilled_ledger_reconciles_without_a_finding(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.hyperliquid.client_ids import cloid_for
 from adapters.hyperliquid.limits import LimitError
 from domain.connector_base import OrderRequest
 from domain.enums import OrderType, PositionAction, TimeInForce, TradeType
@@ -225,6 +226,22 @@ def test_ids_of_earlier_sessions_are_refused() -> None:
     core.ready()
     with pytest.raises(DuplicateOrderIdError):
         core.buy(client_order_id="mine")
+
+
+def test_a_text_whose_cloid_the_ledger_knows_is_refused() -> None:
+    core = CoreSession()
+    core.connector.reserve_ids([], lambda text: text == cloid_for("mine"))
+    core.ready()
+    with pytest.raises(DuplicateOrderIdError, match="'mine'"):
+        core.buy(client_order_id="mine")
+    core.buy(client_order_id="another")
+
+
+def test_an_order_is_found_and_cancelled_by_the_text_that_leads_to_its_cloid(core: CoreSession) -> None:
+    order = core.open(77, client_order_id=cloid_for("mine"))
+    assert core.connector.order("mine") == core.view(order)
+    core.cancel("mine")
+    assert core.take_send("cancelByCloid").action["cancels"] == [{"asset": 0, "cloid": order}]
 
 
 def test_a_refused_batch_gives_its_ids_back(core: CoreSession) -> None:
