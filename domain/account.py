@@ -70,6 +70,7 @@ class Account:
         fill_keys: Iterable[str],
         *,
         is_open: bool,
+        ledger_update_keys: Iterable[str] = (),
         unsettled_discrepancies: Iterable[str] = (),
     ) -> None:
         """Continue after `version`, with the keys that were booked last, oldest first, and the discrepancies
@@ -81,6 +82,8 @@ class Account:
             _remember(self._funding_keys, key)
         for key in fill_keys:
             _remember(self._fill_keys, key)
+        for key in ledger_update_keys:
+            _remember(self._ledger_update_keys, key)
 
     def open(self, network: str, signer: str, exchange_time_ms: int) -> None:
         """The books begin, at this venue time (once in the life of a ledger)."""
@@ -136,6 +139,10 @@ class Account:
             exchange_time_ms=update.exchange_time_ms,
         )
         return True
+
+    def has_ledger_update(self, update_key: str) -> bool:
+        """Whether this transfer is among those booked lately."""
+        return update_key in self._ledger_update_keys
 
     def book_ledger_update(
         self,

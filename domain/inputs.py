@@ -45,7 +45,7 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
     """A session begins from what the log holds at `ledger_position`.
 
     `open_orders` are the stored events (topic, state) of each order that is not done. The `recent_*` keys are
-    those booked within the overlap that recovery asks for again; `last_*_time_ms` is where recovery begins.
+    those booked lately, of which the venue may tell again; `last_*_time_ms` is where recovery begins.
     `books_begin_ms` (venue time) is when the ledger's books of this account begin; 0 for a new ledger.
     `unsettled_discrepancies` are those that were found and never repaired.
     """
@@ -59,8 +59,10 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
     positions: tuple[Position, ...] = ()
     recent_fill_keys: tuple[str, ...] = ()
     recent_funding_keys: tuple[str, ...] = ()
+    recent_transfer_keys: tuple[str, ...] = ()
     last_fill_time_ms: int = 0
     last_funding_time_ms: int = 0
+    last_transfer_time_ms: int = 0
     unsettled_discrepancies: tuple[str, ...] = ()
 
 

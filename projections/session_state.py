@@ -11,7 +11,7 @@ from projections.position_fold import position_from_row
 from projections.tables import POSITIONS
 from projections.views_file import connect_for_reading, translated
 
-__all__ = ["SessionState", "read_session_state"]
+__all__ = ["RECENT_ROWS", "SessionState", "read_session_state"]
 
 RECENT_ROWS = 20_000
 """How many of the latest fills and funding payments are remembered by key: more than the venue hands out

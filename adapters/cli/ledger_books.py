@@ -139,8 +139,13 @@ class AccountBooks:
             [funding.funding_key for funding in books.fundings],
             [booked.fill.fill_key for booked in books.fills if booked.client_order_id is None],
             is_open=self.opening() is not None,
+            ledger_update_keys=[transfer.update_key for transfer in books.transfers],
             unsettled_discrepancies=self.open_discrepancies(),
         )
+
+    def booked_transfers(self) -> list[AccountLedgerUpdateBooked]:
+        """Every movement of money without a trade that is booked, in log order."""
+        return list(self._account_events(AccountLedgerUpdateBooked))
 
     # -- orders --------------------------------------------------------------------------------------------
 
@@ -288,7 +293,7 @@ class AccountBooks:
                 exchange_time_ms=event.exchange_time_ms or 0,
                 cash_effect=collateral_effect(self.account, event.detail),
             )
-            for event in self._account_events(AccountLedgerUpdateBooked)
+            for event in self.booked_transfers()
             if event.update_key in named or _is_in(report.transfers_window, event.exchange_time_ms or 0)
         ]
 

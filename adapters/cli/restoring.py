@@ -12,7 +12,7 @@ from domain.account import account_id
 from domain.event_codec import encode_events
 from domain.events import EVENT_TYPES, AccountOpened, LedgerEvent
 from domain.inputs import Started
-from projections.session_state import read_session_state
+from projections.session_state import RECENT_ROWS, read_session_state
 
 __all__ = ["check_network", "read_started"]
 
@@ -30,6 +30,7 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
     opened = _opening(ledger, aggregate) if latest else None
     with AccountBooks(ledger, views, venue=venue, account=account) as books:
         unsettled = tuple(books.open_discrepancies())
+        transfers = books.booked_transfers()
     return Started(
         session_id=session_id,
         ledger_position=ledger.max_position,
@@ -40,8 +41,10 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
         positions=state.positions,
         recent_fill_keys=state.recent_fill_keys,
         recent_funding_keys=state.recent_funding_keys,
+        recent_transfer_keys=tuple(event.update_key for event in transfers[-RECENT_ROWS:]),
         last_fill_time_ms=state.last_fill_time_ms,
         last_funding_time_ms=state.last_funding_time_ms,
+        last_transfer_time_ms=max((event.exchange_time_ms or 0 for event in transfers), default=0),
         unsettled_discrepancies=unsettled,
     )
 

@@ -245,6 +245,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             started.recent_funding_keys,
             started.recent_fill_keys,
             is_open=started.books_begin_ms > 0,
+            ledger_update_keys=started.recent_transfer_keys,
             unsettled_discrepancies=started.unsettled_discrepancies,
         )
         self._restore_positions(started)

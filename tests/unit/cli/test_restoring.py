@@ -13,7 +13,12 @@ from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.restoring import check_network, read_started
 from adapters.hyperliquid.connector import VENUE
 from adapters.storage.ledger import OrderLedger
-from domain.events import AccountFillBooked, AccountFundingBooked, OrderFilled
+from domain.events import (
+    AccountFillBooked,
+    AccountFundingBooked,
+    AccountLedgerUpdateBooked,
+    OrderFilled,
+)
 from domain.inputs import Started
 from projections import catch_up
 from tests.support.core import ACCOUNT, BOOKS_BEGIN_MS, START_MS, CoreSession, fill_row
@@ -129,6 +134,21 @@ def test_funding_of_long_ago_is_not_booked_again(ledger: OrderLedger, tmp_path: 
     again = restarted(core, ledger, tmp_path).ready()
     again.frame("userFundings", {"user": ACCOUNT, "isSnapshot": True, "fundings": payments})
     assert again.events_of(AccountFundingBooked) == []
+
+
+def test_a_deposit_of_long_ago_is_not_booked_again(ledger: OrderLedger, tmp_path: Path) -> None:
+    deposit = {"type": "deposit", "usdc": "250.0"}
+    rows = [
+        {"time": START_MS + hour * HOUR_MS, "hash": f"0x{hour:064x}", "delta": deposit}
+        for hour in range(1, 4)
+    ]
+    told = {"user": ACCOUNT, "isSnapshot": True, "nonFundingLedgerUpdates": rows}
+    core = CoreSession().ready()
+    core.frame("userNonFundingLedgerUpdates", told)
+    assert len(core.events_of(AccountLedgerUpdateBooked)) == 3
+    again = restarted(core, ledger, tmp_path).ready()
+    again.frame("userNonFundingLedgerUpdates", told)
+    assert again.events_of(AccountLedgerUpdateBooked) == []
 
 
 def test_the_books_of_two_accounts_in_one_ledger_stay_apart(ledger: OrderLedger, tmp_path: Path) -> None:

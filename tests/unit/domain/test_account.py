@@ -32,6 +32,17 @@ def account(changes: list[Change]) -> Account:
     return account
 
 
+def deposit(account: Account, key: str) -> bool:
+    return account.book_ledger_update(
+        update_key=key,
+        kind="deposit",
+        amount=Decimal(100),
+        token="USDC",
+        detail="{}",
+        exchange_time_ms=START_MS,
+    )
+
+
 def funding(key: str = "BTC:1", amount: str = "-1.5") -> FundingUpdate:
     return FundingUpdate(
         funding_key=key,
@@ -81,14 +92,7 @@ def test_a_funding_payment_is_booked_once_per_key(account: Account, changes: lis
 
 def test_a_transfer_is_booked_once_per_key(account: Account, changes: list[Change]) -> None:
     for _ in range(2):
-        account.book_ledger_update(
-            update_key="k1",
-            kind="deposit",
-            amount=Decimal(100),
-            token="USDC",
-            detail="{}",
-            exchange_time_ms=START_MS,
-        )
+        deposit(account, "k1")
     (change,) = changes
     assert isinstance(change.event, AccountLedgerUpdateBooked)
     assert (change.event.kind, change.event.amount) == ("deposit", 100)
@@ -97,9 +101,11 @@ def test_a_transfer_is_booked_once_per_key(account: Account, changes: list[Chang
 def test_what_was_booked_in_an_earlier_session_is_not_booked_again(
     account: Account, changes: list[Change]
 ) -> None:
-    account.restore(7, ["BTC:1"], ["f1"], is_open=True)
+    account.restore(7, ["BTC:1"], ["f1"], is_open=True, ledger_update_keys=["d1"])
     assert not account.book_funding(funding("BTC:1"))
     assert not account.book_fill(a_fill("f1", "1"))
+    assert account.has_ledger_update("d1")
+    assert not deposit(account, "d1")
     assert account.book_funding(funding("BTC:2"))
     assert changes[0].event.originator_version == 8
 
