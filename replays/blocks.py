@@ -14,11 +14,17 @@ from struct import Struct
 from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
-from replays.errors import DamagedRecordingError, ForeignRecordingError, NewerRecordingError
+from replays.errors import (
+    DamagedRecordingError,
+    EmptyRecordingError,
+    ForeignRecordingError,
+    NewerRecordingError,
+)
 
 __all__ = ["HEAD_BYTES", "Block", "BlockReader", "BlockWriter", "last_footer"]
 
 _NAME = b"OLSESS"
+_SQLITE = b"SQLite format 3"
 _MAGIC_BYTES = 8
 _HEAD = Struct("<III")
 _HEAD_START = Struct("<II")
@@ -93,9 +99,10 @@ class BlockReader:
         """Check what the file begins with. Raises for anything that this version cannot read."""
         magic = self._file.read(_MAGIC_BYTES)
         if not magic:
-            raise ForeignRecordingError(self.path, "the file is empty.")
+            raise EmptyRecordingError(self.path, "the file is empty.")
         if magic[: len(_NAME)] != _NAME[: len(magic)]:
-            raise ForeignRecordingError(self.path, "this is no recording of Order Ledger.")
+            hint = " It is an SQLite file: a ledger?" if _SQLITE.startswith(magic) else ""
+            raise ForeignRecordingError(self.path, f"this is no recording of Order Ledger.{hint}")
         if len(magic) < _MAGIC_BYTES:
             raise self.damaged("it ends within its first bytes")
         version = int.from_bytes(magic[len(_NAME) :], "little")

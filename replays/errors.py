@@ -9,6 +9,7 @@ from domain.errors import LedgerError
 __all__ = [
     "CoreNotFoundError",
     "DamagedRecordingError",
+    "EmptyRecordingError",
     "ForeignRecordingError",
     "NewerRecordingError",
     "RecordingError",
@@ -26,6 +27,10 @@ class RecordingError(LedgerError):
 
 class ForeignRecordingError(RecordingError):
     """The file is no recording at all, or an empty one."""
+
+
+class EmptyRecordingError(ForeignRecordingError):
+    """Nothing stands in the file: who began it ended before the first write, or it was never a recording."""
 
 
 class NewerRecordingError(RecordingError):

@@ -16,6 +16,7 @@ from typing import Any
 from adapters.cli.config import Config
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.ledger_source import LedgerEventSource
+from adapters.cli.refusals import refusal_of
 from adapters.cli.restoring import check_network, read_started
 from adapters.cli.secrets import Secret
 from adapters.hyperliquid.auth import HyperliquidAuth, PrivateKeyError
@@ -199,7 +200,7 @@ class LiveProcess:
         except BaseException as error:
             await self._give_up(undo)
             if isinstance(error, ViewsError):
-                raise CommandError(f"The views cannot be used: {error}", ExitCode.LEDGER_DAMAGED) from None
+                raise CommandError(f"The views cannot be used: {error}") from None
             if isinstance(error, LedgerError | VersionError):
                 raise CommandError(f"The ledger cannot be used: {error}", ExitCode.LEDGER_DAMAGED) from None
             raise
@@ -348,7 +349,9 @@ class LiveProcess:
         began = time.monotonic()
         while not await asyncio.to_thread(views.wait_for, target, 2.0):
             if views.failure is not None:
-                raise CommandError(f"The views cannot be built: {views.failure}", ExitCode.LEDGER_DAMAGED)
+                refusal = refusal_of(views.failure)
+                code = ExitCode.CHECK_FAILED if refusal is None else refusal.exit_code
+                raise CommandError(f"The views cannot be built: {views.failure}", code)
             log.info(
                 "building views: position %d of %d after %.0f s",
                 views.position,

@@ -12,12 +12,20 @@ class ExitCode(IntEnum):
 
     OK = 0
     CHECK_FAILED = 1
+    """Something differs, views among it; or the work could not be ended: a full disk, another process."""
     USAGE = 2
+    """The command line cannot be meant; or what is to be written cannot be, or is there already."""
     NOT_FOUND = 3
+    """What is asked for is not there: an order, a moment; a file that is missing, empty, a directory, or not
+    to be read."""
     CONFIG = 4
+    """What the config says cannot be, its signing key included."""
     UNREACHABLE = 5
+    """The venue did not answer, or not everything."""
     LEDGER_DAMAGED = 6
+    """A ledger, a recording or a file of seals is not what was written, or is something else."""
     OUTCOME_UNKNOWN = 7
+    """The process ended and the fate of something it sent is not known."""
     INTERRUPTED = 130
     """Ctrl-C, as a shell reports a program ended by SIGINT."""
     OUTPUT_CLOSED = 141

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters.cli.chosen_ledger import refuse_no_file
 from adapters.cli.exit_codes import CommandError, ExitCode
-from replays.errors import RecordingError, SessionChainError
+from replays.errors import EmptyRecordingError, RecordingError, SessionChainError
 from replays.session_file import SessionParts, read_sessions
 
 __all__ = ["open_recording", "refused_recording"]
@@ -15,15 +16,21 @@ __all__ = ["open_recording", "refused_recording"]
 def open_recording(paths: Sequence[Path]) -> SessionParts:
     """The recording that these files are, one or all its parts.
 
-    Raises `CommandError`: NOT_FOUND for a file that is missing, USAGE for files that do not belong together,
-    LEDGER_DAMAGED for one that is damaged from its beginning on, or no recording.
+    Raises `CommandError`: NOT_FOUND for a file that is missing, empty or not to be read, USAGE for files that
+    do not belong together, LEDGER_DAMAGED for one that is damaged from its beginning on, or no recording.
     """
+    for path in paths:
+        refuse_no_file(path, "recording")
     try:
         return read_sessions(paths)
     except RecordingError as error:
         raise refused_recording(error) from None
     except FileNotFoundError as error:
-        raise CommandError(f"There is no recording {error.filename}.", ExitCode.NOT_FOUND) from None
+        raise CommandError(
+            f"There is no recording {error.filename}. `orderledger run` writes them into sessions/ beside "
+            "its ledger.",
+            ExitCode.NOT_FOUND,
+        ) from None
     except OSError as error:
         raise CommandError(
             f"{error.filename} cannot be read: {error.strerror}.", ExitCode.NOT_FOUND
@@ -32,5 +39,8 @@ def open_recording(paths: Sequence[Path]) -> SessionParts:
 
 def refused_recording(error: RecordingError) -> CommandError:
     """What a command ends with because of this."""
-    code = ExitCode.USAGE if isinstance(error, SessionChainError) else ExitCode.LEDGER_DAMAGED
-    return CommandError(str(error), code)
+    if isinstance(error, SessionChainError):
+        return CommandError(str(error), ExitCode.USAGE)
+    if isinstance(error, EmptyRecordingError):
+        return CommandError(str(error), ExitCode.NOT_FOUND)
+    return CommandError(str(error), ExitCode.LEDGER_DAMAGED)

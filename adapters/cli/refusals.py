@@ -17,9 +17,7 @@ from projections import (
     OrderNotInViewsError,
     PositionNotInViewsError,
     TimeBeforeLedgerError,
-    ViewsBusyError,
     ViewsError,
-    ViewsUnavailableError,
 )
 
 __all__ = ["refusal_of"]
@@ -29,9 +27,7 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (PositionNotInViewsError, ExitCode.NOT_FOUND),
     (TimeBeforeLedgerError, ExitCode.NOT_FOUND),
     (AmbiguousOrderError, ExitCode.USAGE),
-    (ViewsBusyError, ExitCode.CHECK_FAILED),
-    (ViewsUnavailableError, ExitCode.CHECK_FAILED),
-    (ViewsError, ExitCode.LEDGER_DAMAGED),
+    (ViewsError, ExitCode.CHECK_FAILED),
     (DamagedLedgerError, ExitCode.LEDGER_DAMAGED),
     (ForeignLedgerError, ExitCode.LEDGER_DAMAGED),
     (NewerLedgerError, ExitCode.LEDGER_DAMAGED),
@@ -39,7 +35,7 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (StorageError, ExitCode.CHECK_FAILED),
     (LedgerError, ExitCode.CHECK_FAILED),
 )
-"""The first type that fits counts."""
+"""The first type that fits counts. Views that cannot be used harm nothing: the ledger makes them anew."""
 
 
 def refusal_of(error: Exception) -> CommandError | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.cli.chosen_ledger import refuse_no_file
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.recordings import open_recording, refused_recording
 from adapters.cli.replay_stepping import show_moment, show_steps
@@ -197,6 +198,7 @@ def _ledger_check(recording: SessionParts, path: Path | None) -> Iterator[Ledger
             ExitCode.USAGE,
         )
     try:
+        refuse_no_file(path, "ledger")
         with OrderLedger.open(path, writer=False, create=False) as ledger:
             rows = ledger_rows(ledger)
             _check_account(path, rows, header)

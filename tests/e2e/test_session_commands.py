@@ -352,7 +352,7 @@ _EVERY_COMMAND = [
     ("content", "code", "says"),
     [
         (None, 3, "There is no recording"),
-        (b"", 6, "the file is empty"),
+        (b"", 3, "the file is empty"),
         (b"\x89PNG\r\n" + bytes(60), 6, "no recording of Order Ledger"),
         (b"OLSESS\x09\x00" + bytes(60), 6, "format 9"),
         (b"OLSESS\x01\x00\x20\x00", 6, "ends within its header"),

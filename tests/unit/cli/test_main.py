@@ -77,7 +77,7 @@ def test_a_command_that_cannot_go_on_ends_in_its_message_and_code(
         (TimeBeforeLedgerError(1, 2), 3),
         (AmbiguousOrderError("o", ("o1", "o2"), more=False), 2),
         (ViewsBusyError(Path("l.views.db"), "17"), 1),
-        (DamagedViewsError(Path("l.views.db"), "malformed"), 6),
+        (DamagedViewsError(Path("l.views.db"), "malformed"), 1),
         (DamagedLedgerError("the ledger is damaged"), 6),
         (NewerLedgerError("written by a newer version"), 6),
         (LedgerUnavailableError("the disk is full"), 1),
