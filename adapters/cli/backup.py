@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.outputs import check_output
 from adapters.cli.progress_line import ProgressLine
 from adapters.storage.backing_up import BackupExistsError, back_up
 from adapters.storage.errors import LedgerUnavailableError
@@ -36,8 +37,10 @@ def register(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     output: Path = options.output
+    ledger = chosen_ledger(options).ledger
+    check_output(output, if_there="a backup replaces nothing: name another file")
     with (
-        LedgerFile.open_for_reading(chosen_ledger(options).ledger) as file,
+        LedgerFile.open_for_reading(ledger) as file,
         ProgressLine("copying", "pages") as copying,
         ProgressLine("verifying the copy") as verifying,
     ):

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -22,6 +21,7 @@ from adapters.cli.asking import (
 )
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.export_formats import AS_OF_COLUMN, FORMATS
+from adapters.cli.outputs import check_output, replaced
 from adapters.cli.results import add_mark_options, profit_rows
 from projections import FillRow, FundingRow, OrderRow, PnlRow
 
@@ -66,6 +66,10 @@ def register(subparsers: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     _refuse_what_has_no_meaning(options)
+    if options.output is not None:
+        check_output(options.output)
+    elif options.format == "parquet" and sys.stdout.isatty():
+        raise CommandError("Parquet is no text for a terminal: give --output FILE.", ExitCode.USAGE)
     with asked(options) as ask:
         rows = _rows(options, ask)
         position = ask.position
@@ -73,36 +77,14 @@ def _export(options: argparse.Namespace) -> int:
     write = FORMATS[options.format]
     summary = f"{len(rows)} rows as of position {position}"
     if options.output is None:
-        if options.format == "parquet" and sys.stdout.isatty():
-            raise CommandError("Parquet is no text for a terminal: give --output FILE.", ExitCode.USAGE)
         sys.stdout.flush()
         write(sys.stdout.buffer, kind, rows, position)
         print(summary, file=sys.stderr)
         return ExitCode.OK
-    try:
-        with _replaced(options.output) as stream:
-            write(stream, kind, rows, position)
-    except OSError as error:
-        raise CommandError(f"Cannot write {options.output}: {error.strerror or error}.") from error
+    with replaced(options.output) as stream:
+        write(stream, kind, rows, position)
     print(f"{summary} in {options.output}", file=sys.stderr)
     return ExitCode.OK
-
-
-@contextmanager
-def _replaced(output: Path) -> Iterator[BinaryIO]:
-    """A stream whose bytes become the file when all of them are written: half an export looks like a whole
-    one. What is no file (a device, a pipe) is written as it goes."""
-    if output.exists() and not output.is_file():
-        with output.open("wb") as stream:
-            yield stream
-        return
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    try:
-        with unfinished.open("wb") as stream:
-            yield stream
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _refuse_what_has_no_meaning(options: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from adapters.cli.config import DEFAULT_CONFIG_FILE, SECTIONS, VenueSettings
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.outputs import check_output, refuse_device
 
 __all__ = ["config_text", "register", "run"]
 
@@ -69,27 +70,37 @@ def run(options: argparse.Namespace) -> int:
     file = Path(options.file)
     if options.dir is not None:
         file = Path(options.dir) / DEFAULT_CONFIG_FILE
+    elif file.is_dir():
+        file = file / DEFAULT_CONFIG_FILE
+    key_file = file.with_name(_KEY_FILE)
+    _check(file, force=options.force, makes_folders=options.dir is not None)
+    if options.new_key:
+        _check(key_file, force=False, makes_folders=options.dir is not None)
     try:
         if options.dir is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-        if file.is_dir():
-            file = file / DEFAULT_CONFIG_FILE
-        if not options.force and file.exists():
-            raise CommandError(
-                f"{file} exists already; nothing was written. Replace it with --force.", ExitCode.CONFIG
-            )
-        address = _write_new_key(file.with_name(_KEY_FILE)) if options.new_key else ""
+        address = _write_new_key(key_file) if options.new_key else ""
         chosen = {"secrets.key_file": _KEY_FILE} if options.new_key else {}
         _write(file, config_text(chosen), replace=options.force)
     except OSError as error:
-        raise CommandError(
-            f"Cannot write {error.filename or file}: {error.strerror}.", ExitCode.CONFIG
-        ) from None
+        raise CommandError(f"Cannot write {error.filename or file}: {error.strerror}.") from None
     print(f"Wrote {file}.")
     if options.new_key:
-        print(f"Wrote {file.with_name(_KEY_FILE)}, readable by you alone: the key of {address}.")
+        print(f"Wrote {key_file}, readable by you alone: the key of {address}.")
     print(_next_steps(file, address))
     return ExitCode.OK
+
+
+def _check(file: Path, *, force: bool, makes_folders: bool) -> None:
+    """Refuse a file that is there, or could not be written. Raises `CommandError` (USAGE)."""
+    if force:
+        in_the_way = ""
+        refuse_device(file)
+    elif file.name == _KEY_FILE:
+        in_the_way = "a key is never overwritten. Nothing was written"
+    else:
+        in_the_way = "nothing was written. Replace it with --force"
+    check_output(file, if_there=in_the_way, makes_folders=makes_folders)
 
 
 def config_text(chosen: dict[str, Any]) -> str:
@@ -169,7 +180,7 @@ def _write_new_key(file: Path) -> str:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise CommandError(
-            f"{file} exists already; a key is never overwritten. Nothing was written.", ExitCode.CONFIG
+            f"{file} is there already; a key is never overwritten. Nothing was written.", ExitCode.USAGE
         ) from None
     with os.fdopen(descriptor, "w", encoding="ascii") as handle:
         handle.write(key + "\n")

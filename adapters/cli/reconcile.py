@@ -21,6 +21,7 @@ from adapters.cli.config import DEFAULT_CONFIG_FILE, Config
 from adapters.cli.config_reading import load_config
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import point_in_time
+from adapters.cli.outputs import check_output, replaced
 from adapters.cli.reconcile_page import page_of
 from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, count_text, kind_title
 from adapters.cli.reconciling import DEFAULT_ACTOR, Question, Wish, chosen_account, reconcile
@@ -99,6 +100,8 @@ def register(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     wish = _wish(options)
+    if options.html is not None:
+        check_output(options.html)
     say_assumed_zones(options)
     chosen = chosen_ledger(options)
     meant = _meant(options)
@@ -118,10 +121,8 @@ def _run(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_text(result))
     if options.html is not None:
-        try:
-            options.html.write_text(page_of(result), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"Cannot write {options.html}: {error.strerror}.") from error
+        with replaced(options.html) as stream:
+            stream.write(page_of(result).encode())
         print(f"the page is {options.html}", file=sys.stderr)
     return exit_code_of(result)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.outputs import check_output, refuse_device
 from adapters.cli.recordings import open_recording, refused_recording
 from domain.errors import VersionError
 from replays.errors import CoreNotFoundError, DamagedRecordingError, RecordingError
@@ -16,7 +17,15 @@ from replays.replaying import NotFromTheStartError, Replay, ReplayReport
 from replays.reporting import divergence_text
 from replays.session_file import SessionParts, SessionReader, write_session
 
-__all__ = ["Readable", "add_output", "check_identical", "open_readable", "refusals", "write_rewritten"]
+__all__ = [
+    "Readable",
+    "add_output",
+    "check_identical",
+    "check_recording_output",
+    "open_readable",
+    "refusals",
+    "write_rewritten",
+]
 
 
 class Readable:
@@ -48,12 +57,17 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def open_readable(files: Sequence[Path], output: Path, *, force: bool) -> Readable:
     """The recording to rewrite. Raises `CommandError`, also when the output is there already."""
     parts = open_recording(files)
-    if output.exists():
-        if any(output.samefile(path) for path in files):
-            raise CommandError(f"{output} is the recording itself: name another file.", ExitCode.USAGE)
-        if not force:
-            raise CommandError(f"{output} is there already; --force replaces it.", ExitCode.USAGE)
+    check_recording_output(files, output, force=force)
     return Readable(parts)
+
+
+def check_recording_output(files: Sequence[Path], output: Path, *, force: bool) -> None:
+    """Refuse an output that cannot be written, is there, or is one of the recordings. Raises `CommandError`
+    (USAGE)."""
+    if output.exists() and any(output.samefile(path) for path in files):
+        raise CommandError(f"{output} is the recording itself: name another file.", ExitCode.USAGE)
+    refuse_device(output)
+    check_output(output, if_there="" if force else "--force replaces it")
 
 
 @contextmanager
@@ -72,7 +86,7 @@ def write_rewritten(output: Path, header: SessionHeader, inputs: Iterable[Record
     try:
         write_session(output, header, inputs)
     except OSError as error:
-        raise CommandError(f"{output} cannot be written: {error.strerror}.") from None
+        raise CommandError(f"Cannot write {output}: {error.strerror}.") from None
     return Replay(SessionReader(output), files=[output]).run()
 
 

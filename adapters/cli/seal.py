@@ -11,8 +11,11 @@ import msgspec
 
 from adapters.cli.chosen_ledger import add_ledger_options, chosen_ledger
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.outputs import check_output
+from adapters.cli.progress_line import ProgressLine
 from adapters.cli.text_table import utc_time
 from adapters.storage.ledger_file import LedgerFile
+from adapters.storage.mapper import MessagePackMapper
 from adapters.storage.sealing import SealFileError, append_seal, check_seals, read_seals, seal_head
 
 __all__ = ["register"]
@@ -23,9 +26,12 @@ def register(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "seal",
         help="note the head of the chain, to prove later that nothing was changed",
-        description="Write the last position and its hash as one JSON line (ledger_id, position, hash, "
-        "sealed_at_ns: nanoseconds since 1970 UTC). Keep the seals where whoever can write the ledger "
-        "cannot: `orderledger verify --seal FILE` then notices even a chain that was rewritten as a whole.",
+        description="Check the chain from its first event on, and write its last position and hash as one "
+        "JSON line (ledger_id, position, hash, sealed_at_ns: nanoseconds since 1970 UTC). Keep the seals "
+        "where whoever can write the ledger cannot: `orderledger verify --seal FILE` then notices even a "
+        "chain that was rewritten as a whole. A chain that is broken is not sealed.",
+        epilog="exit codes: 0 sealed, 2 usage (such as an output that cannot be written), 3 there is no "
+        "ledger, 6 the ledger is damaged, or does not fit its earlier seals: nothing is sealed",
     )
     add_ledger_options(parser)
     parser.add_argument(
@@ -40,7 +46,10 @@ def register(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
-    with LedgerFile.open_for_reading(chosen_ledger(options).ledger) as file:
+    ledger = chosen_ledger(options).ledger
+    if output is not None:
+        check_output(output, in_place=True)
+    with LedgerFile.open_for_reading(ledger) as file, ProgressLine("checking the chain") as progress:
         try:
             if output is not None and output.exists():
                 earlier = check_seals(file, read_seals(output))
@@ -50,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
                         "Nothing was added.",
                         ExitCode.LEDGER_DAMAGED,
                     )
-            seal = seal_head(file)
+            seal = seal_head(file, progress, mapper=MessagePackMapper())
             if output is not None:
                 append_seal(output, seal)
         except SealFileError as error:

@@ -14,6 +14,7 @@ import msgspec
 
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.recordings import open_recording, refused_recording
+from adapters.cli.rewritten import add_output, check_recording_output
 from domain.errors import LedgerError
 from replays.errors import RecordingError
 from replays.properties import PROPERTIES, property_named
@@ -76,7 +77,7 @@ def register_shrink(subparsers: Any) -> None:
         dest="shell_command",
         help="keep what makes this shell command fail (exit code not 0); {} stands for the recording's file",
     )
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="the file to write")
+    add_output(parser)
     parser.add_argument("--note", metavar="TEXT", default="", help="a line saying what the result shows")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, nothing else")
     parser.set_defaults(run=_run)
@@ -84,16 +85,13 @@ def register_shrink(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     output: Path = options.output
-    if output.exists() and any(path.exists() and path.samefile(output) for path in options.files):
-        raise CommandError(f"{output} is the recording itself: give another -o.", ExitCode.USAGE)
+    recording = open_recording(options.files)
+    check_recording_output(options.files, output, force=options.force)
     try:
-        recording = open_recording(options.files)
         divergence = None if options.property else first_divergence(recording)
         with _progress(hidden=options.json) as on_progress:
             shrinker = Shrinker(recording, on_progress=on_progress)
             shrunk = _shrink(shrinker, options, divergence)
-        small = shrunk.recording
-        write_session(output, small.header, small)
     except RecordingError as error:
         raise refused_recording(error) from None
     except (NothingToShrinkError, UnsteadyError) as error:
@@ -102,6 +100,11 @@ def _run(options: argparse.Namespace) -> int:
         raise CommandError(str(error), ExitCode.USAGE) from None
     except OSError as error:
         raise CommandError(f"Cannot shrink: {error}.", ExitCode.USAGE) from None
+    small = shrunk.recording
+    try:
+        write_session(output, small.header, small)
+    except OSError as error:
+        raise CommandError(f"Cannot write {output}: {error.strerror}.") from None
     after = Replay(small, files=[output]).run().divergence
     if options.json:
         result = {

@@ -10,14 +10,16 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
 import msgspec
 
-from adapters.storage.errors import LedgerError
+from adapters.storage.chain import verify_chain
+from adapters.storage.errors import DamagedLedgerError, LedgerError
 from adapters.storage.ledger_file import LedgerFile, extent
+from adapters.storage.mapper import MessagePackMapper
 
 __all__ = [
     "Seal",
@@ -28,6 +30,9 @@ __all__ = [
     "read_seals",
     "seal_head",
 ]
+
+
+_LINE_BYTES_MAX = 4_096
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +68,30 @@ class SealReport(msgspec.Struct, frozen=True, kw_only=True):
         return not self.reason
 
 
-def seal_head(file: LedgerFile) -> Seal:
-    """The seal of the ledger as it stands now. Raises `DamagedLedgerError` when its end cannot be read."""
-    with file.reading() as connection:
-        position, _ = extent(connection)
-        sealed = _hash_at(connection, position)
-    return Seal(ledger_id=file.ledger_id, position=position, hash=sealed, sealed_at_ns=time.time_ns())
+def seal_head(
+    file: LedgerFile,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    mapper: MessagePackMapper | None = None,
+) -> Seal:
+    """The seal of the ledger as it stands now, its chain checked from the first event to the one sealed.
+
+    Whoever has a seal takes what it covers for what was recorded: raises `DamagedLedgerError`, saying where
+    and why, for a chain that does not check. `progress` and `mapper` are those of `verify_chain`.
+    """
+    report = verify_chain(file, progress, mapper=mapper)
+    if not report.ok:
+        where = "" if report.first_bad_position is None else f" at position {report.first_bad_position}"
+        raise DamagedLedgerError(
+            f"the ledger {file.path} is damaged{where}: {report.reason}. Nothing was sealed; `verify` says "
+            "up to where it is intact"
+        )
+    return Seal(
+        ledger_id=file.ledger_id,
+        position=report.last_position,
+        hash=report.head if report.last_position else "",
+        sealed_at_ns=time.time_ns(),
+    )
 
 
 def append_seal(path: str | PathLike[str], seal: Seal) -> None:
@@ -96,18 +119,23 @@ def append_seal(path: str | PathLike[str], seal: Seal) -> None:
 def read_seals(path: str | PathLike[str]) -> list[Seal]:
     """The seals of a file in their order. Raises `SealFileError` for a line that is none, naming it."""
     path = Path(path)
+    seals = []
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as stream:
+            # Line by line and none longer than any seal: a file of something else may have no end.
+            for number, line in enumerate(iter(lambda: stream.readline(_LINE_BYTES_MAX), b""), 1):
+                if line.strip():
+                    seals.append(_seal(path, number, line))
     except OSError as error:
         raise SealFileError(f"cannot read the seals {path}: {error.strerror}") from error
-    seals = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                seals.append(msgspec.json.decode(line, type=Seal))
-            except msgspec.MsgspecError as error:
-                raise SealFileError(f"{path}, line {number} is not a seal: {error}") from None
     return seals
+
+
+def _seal(path: Path, number: int, line: bytes) -> Seal:
+    try:
+        return msgspec.json.decode(line, type=Seal)
+    except msgspec.MsgspecError as error:
+        raise SealFileError(f"{path}, line {number} is not a seal: {error}") from None
 
 
 def check_seals(file: LedgerFile, seals: Sequence[Seal]) -> SealReport:

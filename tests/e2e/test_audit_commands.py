@@ -301,6 +301,22 @@ def test_files_that_hold_no_seals_are_refused(ask: Ask, tmp_path: Path) -> None:
     assert ask("seal", "-o", "no/such/place.jsonl").code == 2
 
 
+def test_a_broken_chain_is_not_sealed(ask: Ask, ledger: Path, tmp_path: Path) -> None:
+    tamper(ledger, "UPDATE stored_events SET state = x'80' WHERE position = 4")
+    for arguments in ((), ("-o", "seals.jsonl")):
+        refused = ask("seal", *arguments)
+        assert (refused.code, refused.out) == (6, "")
+        assert "damaged at position 4" in refused.err
+        assert "Nothing was sealed" in refused.err
+    assert not (tmp_path / "seals.jsonl").exists()
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_file_without_an_end_is_no_file_of_seals(ask: Ask) -> None:
+    refused = ask("seal", "-o", "/dev/zero")
+    assert (refused.code, "line 1 is not a seal" in refused.err) == (2, True)
+
+
 # backup
 
 
@@ -311,7 +327,7 @@ def test_a_backup_verifies_and_replaces_nothing(ask: Ask, ledger: Path, tmp_path
     assert ask("verify", "--ledger", "copy.db", "--json").json["head"] in answer.out
     again = ask("backup", "-o", "copy.db")
     assert (again.code, "replaces nothing" in again.err) == (2, True)
-    assert ask("backup", "-o", "no/such/place.db").code == 1
+    assert ask("backup", "-o", "no/such/place.db").code == 2
     tamper(ledger, "UPDATE stored_events SET state = x'80' WHERE position = 4")
     damaged = ask("backup", "-o", "another.db")
     assert (damaged.code, "position 4" in damaged.err) == (6, True)

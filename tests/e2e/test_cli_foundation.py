@@ -39,7 +39,7 @@ def test_a_new_user_gets_a_config_that_is_right(tmp_path: Path) -> None:
     assert (begun.returncode, begun.stderr) == (0, "")
     checked = _run(tmp_path, "config", "check")
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert _run(tmp_path, "init").returncode == 4
+    assert _run(tmp_path, "init").returncode == 2
 
 
 @pytest.mark.parametrize(

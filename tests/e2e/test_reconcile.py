@@ -854,11 +854,15 @@ def test_an_id_that_is_not_found_waives_nothing(desk: Desk) -> None:
     assert desk.position == position
 
 
-def test_a_page_that_cannot_be_written_is_said(desk: Desk, tmp_path: Path) -> None:
-    desk.an_order()
-    answer = desk.reconcile("--html", str(tmp_path / "no" / "such" / "folder" / "page.html"))
-    assert answer.code == 1
-    assert "Cannot write" in answer.err
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_repaired(
+    desk: Desk, tmp_path: Path
+) -> None:
+    PRODUCED[Kind.MISSING_FILL](desk)
+    position = desk.position
+    answer = desk.reconcile("--apply", "--html", str(tmp_path / "no" / "such" / "folder" / "page.html"))
+    assert (answer.code, answer.out) == (2, "")
+    assert "There is no directory" in answer.err
+    assert desk.position == position
 
 
 # Beside a live process

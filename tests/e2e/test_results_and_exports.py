@@ -256,5 +256,7 @@ def test_an_export_replaces_an_earlier_one_as_a_whole(ask: Ask, tmp_path: Path) 
 
 def test_a_file_that_cannot_be_written_is_said(ask: Ask) -> None:
     answer = ask("export", "orders", "--output", "nowhere/orders.csv")
-    assert answer.code == 1
-    assert answer.err == "orderledger: Cannot write nowhere/orders.csv: No such file or directory.\n"
+    assert answer.code == 2
+    assert (
+        answer.err == "orderledger: There is no directory nowhere to write orders.csv into: make it first.\n"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tomllib
@@ -105,7 +106,7 @@ def test_it_does_not_overwrite_a_config_unless_told(
 ) -> None:
     file = tmp_path / "c.toml"
     file.write_text("mine")
-    assert main(["init", str(file)]) == 4
+    assert main(["init", str(file)]) == 2
     assert "--force" in capsys.readouterr().err
     assert file.read_text() == "mine"
     assert main(["init", str(file), "--force"]) == 0
@@ -130,7 +131,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["init", "--dir", str(tmp_path), "--new-key"]) == 0
     before = (tmp_path / "orderledger.key").read_text()
     (tmp_path / "orderledger.toml").unlink()
-    assert main(["init", "--dir", str(tmp_path), "--new-key", "--force"]) == 4
+    assert main(["init", "--dir", str(tmp_path), "--new-key", "--force"]) == 2
     assert "never overwritten" in capsys.readouterr().err
     assert (tmp_path / "orderledger.key").read_text() == before
     assert not (tmp_path / "orderledger.toml").exists()
@@ -139,8 +140,22 @@ def test_a_key_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_place_that_cannot_be_written_is_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["init", str(tmp_path / "missing" / "c.toml")]) == 4
-    assert "No such file or directory" in capsys.readouterr().err
+    assert main(["init", str(tmp_path / "missing" / "c.toml")]) == 2
+    assert f"There is no directory {tmp_path / 'missing'}" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    assert main(["init", "--dir", str(tmp_path / "file" / "below")]) == 4
-    assert "Not a directory" in capsys.readouterr().err
+    assert main(["init", "--dir", str(tmp_path / "file" / "below")]) == 2
+    assert f"{tmp_path / 'file'} is no directory" in capsys.readouterr().err
+
+
+def test_nothing_is_written_when_one_of_the_two_files_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "orderledger.toml").write_text("mine")
+    assert main(["init", "--dir", str(tmp_path), "--new-key"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["orderledger.toml"]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["init", "--force", str(pipe)]) == 2
+    assert "is no file" in capsys.readouterr().err
+    assert pipe.is_fifo()
