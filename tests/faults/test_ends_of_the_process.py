@@ -28,24 +28,26 @@ from adapters.cli.run import live, network_of
 from adapters.cli.secrets import Secret
 from adapters.storage.sqlite import SQLiteLedgerRecorder
 from adapters.strategies.strategy import Strategy
-from domain.errors import LedgerError, TradingHaltedError
+from domain.errors import LedgerError
 from domain.events import AccountMessageKept
 from tests.support.process import PATIENCE_S, Venue, running_venue
 
 PAIR = "BTC-USD"
 
 
-def config_for(venue: Venue, folder: Path) -> Config:
+def config_for(venue: Venue, folder: Path, *, patience_s: float = 25.0) -> Config:
     return Config(
         venue=VenueSettings(network="simulator", account_address=venue.account, simulator_url=venue.http),
         ledger=LedgerSettings(path=str(folder / "ledger.db")),
         publisher=PublisherSettings(enabled=False),
-        shutdown=ShutdownSettings(timeout_s=1.0),
+        shutdown=ShutdownSettings(timeout_s=patience_s),
     )
 
 
-def process_for(venue: Venue, folder: Path, strategy: Strategy | None = None) -> LiveProcess:
-    config = config_for(venue, folder)
+def process_for(
+    venue: Venue, folder: Path, strategy: Strategy | None = None, **settings: float
+) -> LiveProcess:
+    config = config_for(venue, folder, **settings)
     return LiveProcess(config, Secret(venue.key.removeprefix("0x")), strategy, network=network_of(config))
 
 
@@ -82,32 +84,34 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def until_open(process: LiveProcess, order: str) -> None:
+async def until_open(process: LiveProcess, order: str, *, or_halted: bool = False) -> None:
+    def is_open() -> bool:
+        view = process.connector.order(order)
+        return view is not None and view.state == "open"
+
     assert await process.runtime.until(
-        lambda: (view := process.connector.order(order)) is not None and view.state == "open", PATIENCE_S
+        lambda: is_open() or (or_halted and bool(process.connector.halted_because)), PATIENCE_S
     )
 
 
 def test_a_process_that_is_stopped_while_the_disk_is_full_says_what_is_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "CLOSE_S", 0.3)
-
     async def scenario(process: LiveProcess) -> None:
-        connector = process.connector
+        connector, close = process.connector, process.ledger.close
+        # A short patience with the disk alone: the views are let go of in their own time.
+        monkeypatch.setattr(process.ledger, "close", lambda _: close(0.3))
         await until_open(process, connector.buy(PAIR, Decimal("0.01"), Decimal(20_000)))
         fill_the_disk(process)
+        # The pages there are still have room for a few events: place until it does not fit.
         while not connector.halted_because:
-            try:
-                connector.buy(PAIR, Decimal("0.01"), Decimal(20_000))
-            except TradingHaltedError:
-                break
-            await asyncio.sleep(0.002)
+            order = connector.buy(PAIR, Decimal("0.01"), Decimal(20_000))
+            await until_open(process, order, or_halted=True)
         terminate()
 
     with running_venue(seed=31) as venue:
         with pytest.raises(CommandError, match=r"not recorded.*next start asks the venue") as error:
-            run(process_for(venue, tmp_path), scenario)
+            run(process_for(venue, tmp_path, patience_s=1.0), scenario)
         assert error.value.exit_code is ExitCode.OUTCOME_UNKNOWN
         again = process_for(venue, tmp_path)
 

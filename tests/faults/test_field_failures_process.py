@@ -17,6 +17,7 @@ import pytest
 from adapters.cli.comparing import compare_with_venue
 from adapters.hyperliquid.streams import StreamOptions
 from adapters.runtime.clock import SteadyClock
+from adapters.storage.ledger import OrderLedger
 from domain.enums import OrderType, PositionAction
 from domain.errors import OrderRefusedError
 from domain.events import OrderFilled, OrderSubmitted
@@ -184,7 +185,8 @@ def test_my_order_tool_was_open_and_the_database_was_locked() -> None:
 def test_my_clock_is_a_minute_ahead_and_orders_leave_and_expire_all_the_same() -> None:
     async def scenario(world: Live) -> None:
         clock = SteadyClock(lambda: time.time_ns() + 60_000_000_000)
-        async with world.session(clock=clock):
+        # Not long, because one is waited for until it is proven absent.
+        async with world.session(clock=clock, order_ttl_ms=5_000):
             connector = world.connector
             resting = connector.buy(PAIR, AMOUNT, REST)
             await world.until_state(resting, "open")
@@ -242,15 +244,20 @@ def test_my_laptop_slept_while_orders_were_under_way(tmp_path: Path) -> None:
 
 
 def test_the_venue_started_anew_and_knows_nothing_of_my_orders_or_my_position(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-    with running_venue("--port", port, seed=51) as venue:
-        process = LiveRun(tmp_path, venue).start()
-        wait_for("it has a fill", lambda: process.has_logged("order.filled") and process.views.exists())
-        wait_for("it has orders and a position", lambda: bool(_open_orders(process)) and _held(process))
     with contextlib.ExitStack() as ending:
-        ending.callback(process.end)
+        # Bound and not listening: the same port for both venues, and for nobody in between.
+        kept = ending.enter_context(socket.socket())
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = str(kept.getsockname()[1])
+        with running_venue("--port", port, seed=51) as venue:
+            process = LiveRun(tmp_path, venue)
+            ending.callback(process.end)
+            process.start()
+            wait_for("it has a fill", lambda: process.has_logged("order.filled") and process.views.exists())
+            wait_for("it has orders and a position", lambda: bool(_open_orders(process)) and _held(process))
         wait_for("it notices", lambda: process.has_logged("stream_lost"))
+        _wait_for_views(process)
         of_the_first = _open_orders(process)
         funded = f"{venue.account}=100000"
         ending.enter_context(running_venue("--port", port, "--fund", funded, seed=52))
@@ -277,6 +284,18 @@ def test_the_network_went_away_and_came_back(tmp_path: Path) -> None:
             wait_for("it trades again", lambda: "order.submitted" in process.output()[mark:])
             assert process.stop() == 0, process.output()
         assert _differences(process) == []
+
+
+def _wait_for_views(process: LiveRun) -> None:
+    """Wait until the views hold what is in the ledger now."""
+    with OrderLedger.open(process.ledger, writer=False) as ledger:
+        position = ledger.max_position
+
+    def are_there() -> bool:
+        with Views(process.views) as views:
+            return views.position >= position
+
+    wait_for("the views", are_there)
 
 
 def _open_orders(process: LiveRun) -> set[str]:

@@ -128,7 +128,8 @@ async def seeded_run(world: RecordedLive, seed: int, *, parts: int = 1) -> None:
             if draw.random() < 0.4:
                 await _drop_sockets(world)
             while len(world.recordings[-1]) < parts:
-                await _back_and_forth(world)
+                with contextlib.suppress(OrderRefusedError):
+                    await _back_and_forth(world)
 
 
 async def _act(world: RecordedLive, draw: random.Random) -> None:
