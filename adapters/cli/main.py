@@ -6,10 +6,11 @@ Only the module of that command is imported, so that `orderledger --help` answer
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -151,9 +152,7 @@ def _run(arguments: list[str]) -> int:
             for name, line in commands.help.items():
                 subparsers.add_parser(name, help=line)
     try:
-        options, unknown = parser.parse_known_args(arguments)
-        if unknown:
-            subparsers.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+        options = parser.parse_args(arguments)
     except SystemExit as asked:
         # --help, --version or a usage error: argparse has written what there is to say.
         return int(asked.code or ExitCode.OK)
@@ -162,10 +161,35 @@ def _run(arguments: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what was wrong and where the explanation is, instead of printing the whole usage."""
+    """Says what was wrong, what was likely meant and where the explanation is, instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(ExitCode.USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As `argparse` has it, but what is unknown is refused by the parser of the command that was given
+        it, which knows its own options."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if named := [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            missing = [f"here is no option {name}.{_near(name, known)}" for name in named]
+            self.error("t" + " T".join(missing))
+        if unknown:
+            self.error(f"nothing is expected for {', '.join(map(repr, unknown))}.")
+        return options, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        near = _near(value, action.choices, "'")
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"there is no command {value!r}.{near}")
+        raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(action.choices)}.{near}")
+
+
+def _near(typed: str, choices: Iterable[str], quote: str = "") -> str:
+    close = difflib.get_close_matches(typed, list(choices), n=1)
+    return f" Did you mean {quote}{close[0]}{quote}?" if close else ""
 
 
 class _Version(argparse.Action):

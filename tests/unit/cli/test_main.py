@@ -118,9 +118,51 @@ def test_an_argument_that_a_command_does_not_know_leads_to_the_help_of_that_comm
 ) -> None:
     assert main(["orders", "--nonsense"]) == ExitCode.USAGE
     said = capsys.readouterr().err
-    assert (
-        said == "orderledger orders: unrecognized arguments: --nonsense\nSee `orderledger orders --help`.\n"
-    )
+    assert said == "orderledger orders: there is no option --nonsense.\nSee `orderledger orders --help`.\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("order", "there is no command 'order'. Did you mean 'orders'?\nSee `orderledger --help`."),
+        ("pln --json", "there is no command 'pln'. Did you mean 'pnl'?\nSee `orderledger --help`."),
+        ("qqq", "there is no command 'qqq'.\nSee `orderledger --help`."),
+        (
+            "config chekc",
+            "there is no command 'chekc'. Did you mean 'check'?\nSee `orderledger config --help`.",
+        ),
+        (
+            "session shwo x",
+            "there is no command 'shwo'. Did you mean 'show'?\nSee `orderledger session --help`.",
+        ),
+        (
+            "orders --jsn",
+            "there is no option --jsn. Did you mean --json?\nSee `orderledger orders --help`.",
+        ),
+        (
+            "orders --ledgre=l.db --jsn",
+            "there is no option --ledgre. Did you mean --ledger? There is no option --jsn. Did you mean "
+            "--json?\nSee `orderledger orders --help`.",
+        ),
+        (
+            "session show x --ordres a",
+            "there is no option --ordres. Did you mean --orders?\nSee `orderledger session show --help`.",
+        ),
+        ("orders x y", "nothing is expected for 'x', 'y'.\nSee `orderledger orders --help`."),
+        (
+            "export fils",
+            "argument what: 'fils' is none of orders, fills, funding, pnl. Did you mean 'fills'?\n"
+            "See `orderledger export --help`.",
+        ),
+    ],
+)
+def test_a_slip_of_the_finger_is_told_with_what_was_likely_meant(
+    capsys: pytest.CaptureFixture[str], typed: str, says: str
+) -> None:
+    assert main(typed.split()) == ExitCode.USAGE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.partition(": ")[2] == says + "\n"
 
 
 def test_an_argument_that_is_no_text_is_refused(
