@@ -17,12 +17,16 @@ __all__ = ["MarketsRead", "read_markets"]
 
 class MarketsRead(msgspec.Struct, frozen=True):
     """`collateral`: the token index in which each dex keeps its money; "" is the venue's own dex. `steps`:
-    the amount step of each trading pair, in base units. `perps`: the pairs that have positions."""
+    the amount step, in base units, of each trading pair that has positions: perpetuals, not spot."""
 
     symbols: SymbolMap
     collateral: Mapping[str, int]
     steps: Mapping[str, Decimal]
-    perps: frozenset[str]
+
+    @property
+    def perps(self) -> frozenset[str]:
+        """The pairs that have positions."""
+        return frozenset(self.steps)
 
 
 class _Collateral(msgspec.Struct, rename="camel"):
@@ -58,6 +62,9 @@ async def read_markets(ask: Callable[[InfoRequest], Awaitable[bytes]]) -> Market
     return MarketsRead(
         symbols,
         collateral,
-        {market.trading_pair: Decimal(1).scaleb(-market.sz_decimals) for market in symbols},
-        frozenset(market.trading_pair for market in symbols if market.kind is MarketKind.PERP),
+        {
+            market.trading_pair: Decimal(1).scaleb(-market.sz_decimals)
+            for market in symbols
+            if market.kind is MarketKind.PERP
+        },
     )

@@ -244,6 +244,32 @@ def test_the_profit_of_a_whole_history_is_the_venues_own(
     assert round(D(rows[0]["realised_pnl"]), 6) == sum(D(row["closedPnl"]) for row in fills)
 
 
+SPOT = 10_107
+
+
+def some_spot_life(trading: Trader) -> None:
+    """Tokens bought and sold, of which fees in tokens are paid, and of which some are sent away; in 20 s."""
+    trading.act({"type": "usdClassTransfer", "amount": "5000", "toPerp": False, "nonce": START_MS})
+    for is_buy, size, price in ((True, "4", "25"), (False, "1.5", "27"), (True, "2", "26")):
+        trading.advance(2_000)
+        trading.offer("@107", is_buy=not is_buy, size=size, price=price)
+        trading.place(limit(SPOT, is_buy, price, size, tif="Ioc"))
+    trading.advance(14_000)
+
+
+def test_a_ledger_with_spot_trades_reconciles_without_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = str(tmp_path / "ledger.db")
+    with trader() as trading:
+        some_spot_life(trading)
+        shown_backfill(trading, Path(ledger), capsys, "--from-earliest")
+        assert main(["reconcile", "--ledger", ledger, "--simulator-url", trading.url]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert "Nothing differs" in said
+    assert "1 cash balance compared" in said
+
+
 def folded(ledger: Path) -> dict[str, InFlightOrder]:
     """The orders of a ledger by exchange id."""
     histories: dict[str, list[LedgerEvent]] = {}
