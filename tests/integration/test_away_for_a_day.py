@@ -194,6 +194,8 @@ def test_after_a_day_away_the_books_equal_the_venue_to_the_last_digit(seed: int,
             history = await by_hand.info(type="historicalOrders", user=world.account)
             assert len(fills) + len(history) >= 300, (len(fills), len(history))
             async with world.session(trading_pairs=PAIRS):
+                # From here on nothing happens any more, so that what is asked one by one belongs together.
+                moving.cancel()
                 await world.agree()
                 assert world.runtime.last_position > before
                 state = await by_hand.info(type="clearinghouseState", user=world.account)
@@ -212,7 +214,6 @@ def test_after_a_day_away_the_books_equal_the_venue_to_the_last_digit(seed: int,
                 with Views(world.views_path) as views:
                     external = [order for order in views.orders() if order.external]
                     assert external, "orders placed by hand are in the books"
-            moving.cancel()
         with OrderLedger.open(world.ledger_path, writer=False) as ledger:
             report = verify_views(LedgerEventSource(ledger), world.views_path)
         assert report.views is ViewsVerdict.EQUAL

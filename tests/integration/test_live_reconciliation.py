@@ -87,13 +87,16 @@ def run(scenario: Scenario, *, kinds: Sequence[str], seed: int) -> None:
                 world.sim.run_market(False)
                 await scenario(world)
                 await passes(world, 2)
+                await world.until_recorded()
                 assert sorted(found(world)) == sorted(kinds)
                 repairs_stand_before_what_names_them(world)
                 before = len(events(world))
                 await passes(world, 2)
+                await world.until_recorded()
                 assert len(events(world)) == before, "another pass writes nothing"
                 await world.agree()
             async with world.session(**SETTINGS):
+                await world.until_recorded()
                 assert sorted(found(world)) == sorted(kinds)
             books_add_up(world)
             for paths in world.recordings:
@@ -213,14 +216,26 @@ def test_a_position_that_nothing_explains_is_taken_over_at_last_and_given_back_w
         hidden = Fault("fill_withheld", user=world.account.lower(), count=None, params={"reads": "hide"})
         world.sim.faults.inject(hidden)
         world.sim.fill_order(world.account, oid, Decimal("0.5"))
-        await world.until("it is found", lambda: world.connector.status()["discrepancies_open"] == 1)
-        assert world.connector.position(PAIR).amount == 0
+        await world.until(
+            "it is found, and nothing adjusted yet",
+            lambda: (
+                world.connector.status()["discrepancies_open"] == 1
+                and world.connector.position(PAIR).amount == 0
+            ),
+        )
         await until_mended(world)
         assert world.connector.position(PAIR).amount == AMOUNT / 2
         world.sim.faults.clear()
+        # By the stream alone: a list that tells it first would be another finding.
+        world.inject("http_status", info="userFillsByTime", count=None, params={"status": 500})
         world.sim.release_fills()
         await world.until(
-            "its fill has come and the position is right again",
+            "its fill has come",
+            lambda: [order.filled_amount for order in world.connector.open_orders()] == [AMOUNT / 2],
+        )
+        world.sim.faults.clear()
+        await world.until(
+            "the position is right again",
             lambda: world.connector.status()["discrepancies_repaired"] == 2,
         )
         assert world.connector.position(PAIR).amount == AMOUNT / 2
