@@ -13,7 +13,7 @@ import pytest
 
 KEY = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 _COMMAND = (str(Path(sys.executable).with_name("orderledger")),)
-_PATIENCE_S = 60
+_PATIENCE_S = 180
 
 
 def _environment(**more: str) -> dict[str, str]:
