@@ -302,11 +302,11 @@ def test_a_market_stream_that_only_answers_pings_is_replaced() -> None:
         async with desk(market=market) as running:
             await running.connect()
             running.simulator.faults.inject(Fault("silent_sockets", params={"ms": 3_600_000}))
-            await running.until(lambda: running.count(StreamLost, "market"))
             source = running.gateway.stream("market")
             assert isinstance(source, HyperliquidOrderBookDataSource)
-            assert source.health.pongs > 0
-            assert running.losses("market") == ["silent: no data for 0.3 s although subscribed"]
+            # A machine that holds the loop up lets a connection end before its first pong, and then another.
+            await running.until(lambda: source.health.pongs > 0 and running.losses("market"))
+            assert set(running.losses("market")) == {"silent: no data for 0.3 s although subscribed"}
             assert running.count(StreamLost, "user") == 0
 
     asyncio.run(scenario())

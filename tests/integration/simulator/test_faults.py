@@ -138,12 +138,16 @@ def test_an_answer_can_come_behind_the_stream() -> None:
 def test_the_stream_can_come_behind_the_answer() -> None:
     async def scenario(sim: Simulator, client: RawClient) -> None:
         socket = await watching(client, "orderUpdates", "openOrders")
-        sim.faults.inject(Fault("stream_delay", channel="orderUpdates", params={"ms": 500}))
-        await resting(client)
+        sim.faults.inject(Fault("stream_delay", channel="orderUpdates", params={"ms": 3_600_000}))
+        oid = await resting(client)
         await socket.sync()
         assert socket.on("orderUpdates") == []
         assert len(socket.on("openOrders")) == 2, "other channels are not delayed"
+        sim.faults.inject(Fault("stream_delay", channel="orderUpdates", params={"ms": 1}))
+        await client.act(cancel(BTC, oid))
         await socket.until(lambda: bool(socket.on("orderUpdates")))
+        assert update_statuses(socket) == ["canceled"]
+        assert socket.frames[-1]["channel"] == "orderUpdates", "behind what was not delayed"
 
     at_the_venue(scenario)
 
@@ -210,13 +214,12 @@ def test_a_cancel_succeeds_and_the_fill_that_came_first_arrives_after_it() -> No
     async def scenario(sim: Simulator, client: RawClient) -> None:
         oid = await resting(client)
         socket = await watching(client, "orderUpdates", "userFills", "userEvents")
-        params = {"fraction": "0.5", "stream_delay_ms": 500}
+        params = {"fraction": "0.5", "stream_delay_ms": 1}
         sim.faults.inject(Fault("fill_before_cancel", action="cancel", params=params))
         assert statuses(await client.act(cancel(BTC, oid))) == ["success"]
-        await socket.sync()
-        assert update_statuses(socket) == ["canceled"]
-        assert fills_on(socket, "userFills") == fills_on(socket, "user") == []
         await socket.until(lambda: bool(fills_on(socket, "userFills")) and bool(fills_on(socket, "user")))
+        assert update_statuses(socket) == ["canceled"]
+        assert [frame["channel"] == "orderUpdates" for frame in socket.frames[-3:]] == [True, False, False]
         assert fills_on(socket, "userFills")[0]["sz"] == "0.005"
         sim.trade("BTC", is_buy=True, size=HALF, price=Decimal(43000))
         await client.act(order(limit(BTC, False, "43000", "0.005", tif="Ioc")))

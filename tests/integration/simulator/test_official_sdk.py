@@ -7,7 +7,7 @@ says.
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ from hyperliquid.utils.types import Cloid
 
 from adapters.simulator.app import SimulatorOptions
 from adapters.simulator.engine import VenueOptions
-from tests.support.simulator import SimulatorThread, running_simulator
+from tests.support.simulator import SimulatorThread, a_venue, running_simulator
 
 WALLET = Account.from_key("0x" + "11" * 32)
 ADDRESS = WALLET.address.lower()
@@ -67,7 +67,7 @@ class Desk:
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     """A fresh venue with no background market: nothing moves but what the test moves."""
-    with running_simulator(SimulatorOptions(seed=5, accounts={ADDRESS: DEPOSIT})) as sim:
+    with running_simulator(SimulatorOptions(seed=5, accounts={ADDRESS: DEPOSIT}, venue=a_venue())) as sim:
         yield Desk(sim)
 
 
@@ -513,21 +513,29 @@ def test_an_unknown_account_reads_as_empty(desk: Desk) -> None:
     assert desk.info.extra_agents(nobody) == []
 
 
+def _wait_until(condition: Callable[[], bool], *about: object) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, about
+        time.sleep(0.005)
+
+
 class Listener:
     """The client's WebSocket manager, with everything it heard by subscription type."""
 
     def __init__(self, url: str) -> None:
         self.info = Info(url)
         self.heard: dict[str, list[Any]] = defaultdict(list)
+        manager = self.info.ws_manager
+        assert manager is not None
+        # What is subscribed to while the connection opens may be forgotten by the client.
+        _wait_until(lambda: manager.ws_ready)
 
     def subscribe(self, **subscription: Any) -> int:
         return int(self.info.subscribe(subscription, self.heard[subscription["type"]].append))  # type: ignore[arg-type]
 
     def until(self, kind: str, count: int) -> list[Any]:
-        deadline = time.monotonic() + PATIENCE_S
-        while len(self.heard[kind]) < count:
-            assert time.monotonic() < deadline, (kind, count, self.heard[kind])
-            time.sleep(0.005)
+        _wait_until(lambda: len(self.heard[kind]) >= count, kind, count, self.heard[kind])
         return [message["data"] for message in self.heard[kind]]
 
 
@@ -595,10 +603,7 @@ def test_after_unsubscribing_nothing_more_is_heard(desk: Desk, listener: Listene
     listener.until("bbo", 1)
     listener.until("l2Book", 1)
     listener.info.unsubscribe({"type": "bbo", "coin": "ETH"}, number)
-    deadline = time.monotonic() + PATIENCE_S
-    while "bbo" in desk.sim.call(lambda sim: sim.status())["subscriptions"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    _wait_until(lambda: "bbo" not in desk.sim.call(lambda sim: sim.status())["subscriptions"])
     desk.ask("ETH", "2300", "2")
     listener.until("l2Book", 2)
     assert len(listener.heard["bbo"]) == 1
