@@ -3,6 +3,9 @@
 Amount, entry and profit come from fills alone (protocol sheet, section 10.2): an increase moves the average
 entry, a decrease realises profit against it and leaves it as it is, a fill through zero does both. Fees and
 funding are counted beside the profit, never inside it. One fill costs the same however many came before.
+
+A fee that a purchase pays in what is bought (spot, section 8) is the exception: what arrives is less by it,
+for the same money, so it is in the entry.
 """
 
 from __future__ import annotations
@@ -79,27 +82,7 @@ class Position(msgspec.Struct, kw_only=True):
         `venue_closed_pnl` is the venue's own figure for this fill. It is used only while our entry is not
         known: it then is the profit, and tells the entry. Raises `ValueError` for numbers no fill can have.
         """
-        if not (_is_sane(price) and _is_sane(amount) and _is_sane(fee) and price >= ZERO and amount > ZERO):
-            raise ValueError(f"{self.trading_pair}: not a fill: {amount} at {price}, fee {fee}")
-        is_buy = trade_type is _BUY
-        start = self.amount
-        closed = ZERO
-        closed_pnl: Decimal | None = ZERO
-        if not start or (start > ZERO) is is_buy:
-            self._increase(price, amount)
-        else:
-            size = start.copy_abs()
-            closed = min(amount, size)
-            closed_pnl = self._close(price, closed, venue_closed_pnl)
-            if amount >= size:
-                remainder = MONEY.subtract(amount, size)
-                self.entry_cost = MONEY.multiply(remainder, price)
-                self.entry_amount = remainder
-        self.amount = MONEY.add(start, amount if is_buy else amount.copy_negate())
-        self.volume = MONEY.add(self.volume, MONEY.multiply(price, amount))
-        if fee_token:
-            self.fees = self.fees.plus(fee_token, fee)
-        return AppliedFill(start, self.amount, closed, closed_pnl)
+        return self._trade(price, amount, trade_type is _BUY, fee, fee_token, venue_closed_pnl)
 
     def undo_fill(
         self, price: Decimal, amount: Decimal, trade_type: TradeType, fee: Decimal = ZERO, fee_token: str = ""
@@ -110,10 +93,7 @@ class Position(msgspec.Struct, kw_only=True):
         what was realised against it before stays realised, and realised and unrealised profit together are
         exactly what they would have been. Raises `ValueError` as `apply_fill`.
         """
-        opposite = _SELL if trade_type is _BUY else _BUY
-        volume = self.volume
-        self.apply_fill(price, amount, opposite, fee.copy_negate(), fee_token)
-        self.volume = MONEY.subtract(volume, MONEY.multiply(price, amount))
+        self._trade(price, amount, trade_type is _BUY, fee, fee_token, None, undone=True)
 
     def apply_funding(self, amount: Decimal) -> None:
         """Count a funding payment: its signed cash effect, negative when the account paid.
@@ -152,13 +132,69 @@ class Position(msgspec.Struct, kw_only=True):
             self.entry_cost = None if entry_price is None else MONEY.multiply(size, entry_price)
         return difference
 
-    def _increase(self, price: Decimal, amount: Decimal) -> None:
+    def _trade(
+        self,
+        price: Decimal,
+        amount: Decimal,
+        is_buy: bool,
+        fee: Decimal,
+        fee_token: str,
+        venue_closed_pnl: Decimal | None,
+        *,
+        undone: bool = False,
+    ) -> AppliedFill:
+        """Book an execution, or take it back. Raises `ValueError` for numbers no fill can have."""
+        if not (_is_sane(price) and _is_sane(amount) and _is_sane(fee) and price >= ZERO and amount > ZERO):
+            raise ValueError(f"{self.trading_pair}: not a fill: {amount} at {price}, fee {fee}")
+        value = MONEY.multiply(price, amount)
+        if is_buy and fee_token and self._is_base(fee_token):
+            amount = MONEY.subtract(amount, fee)
+            if amount <= ZERO:
+                raise ValueError(f"{self.trading_pair}: not a fill: a fee of {fee} leaves nothing of it")
+            price = MONEY.divide(value, amount)
+        applied = self._move(price, amount, value, is_buy is not undone, venue_closed_pnl)
+        self.volume = (MONEY.subtract if undone else MONEY.add)(self.volume, value)
+        if fee_token:
+            self.fees = self.fees.plus(fee_token, fee.copy_negate() if undone else fee)
+        return applied
+
+    def _is_base(self, token: str) -> bool:
+        """Whether a token is what this market trades."""
+        pair = self.trading_pair
+        return pair.startswith(token) and pair.rpartition("-")[0] == token
+
+    def _move(
+        self,
+        price: Decimal,
+        amount: Decimal,
+        value: Decimal,
+        is_buy: bool,
+        venue_closed_pnl: Decimal | None,
+    ) -> AppliedFill:
+        """So many base units change hands, for `value` in quote units in all."""
+        start = self.amount
+        closed = ZERO
+        closed_pnl: Decimal | None = ZERO
+        if not start or (start > ZERO) is is_buy:
+            self._increase(value, amount)
+        else:
+            size = start.copy_abs()
+            closed = min(amount, size)
+            closed_pnl = self._close(price, closed, venue_closed_pnl)
+            if amount >= size:
+                remainder = MONEY.subtract(amount, size)
+                self.entry_cost = MONEY.multiply(remainder, price)
+                self.entry_amount = remainder
+        self.amount = MONEY.add(start, amount if is_buy else amount.copy_negate())
+        return AppliedFill(start, self.amount, closed, closed_pnl)
+
+    def _increase(self, value: Decimal, amount: Decimal) -> None:
         size = self.amount.copy_abs()
         if self.entry_cost is not None:
             cost = self.entry_cost
             if size != self.entry_amount:
                 cost = MONEY.divide(MONEY.multiply(cost, size), self.entry_amount)
-            self.entry_cost = MONEY.add(cost, MONEY.multiply(amount, price))
+            self.entry_cost = MONEY.add(cost, value)
         self.entry_amount = MONEY.add(size, amount)
 
     def _close(self, price: Decimal, closed: Decimal, venue_closed_pnl: Decimal | None) -> Decimal | None:

@@ -30,7 +30,8 @@ class PnlRow(msgspec.Struct, frozen=True, kw_only=True):
     `funding` is the signed cash effect. `unrealised_pnl` is None where something is held and its mark or its
     entry is not known. `net_pnl` is realised and unrealised profit and funding less fees, a unit of the fees'
     token taken for a unit of the quote: None when there are fees in more than one token, or no unrealised
-    profit. `unpriced_amount` (None in a sum) was closed at an entry nobody told: its profit is in no figure.
+    profit. Fees that purchases paid in what was bought are in the entry, and not taken off again.
+    `unpriced_amount` (None in a sum) was closed at an entry nobody told: its profit is in no figure.
 
     Of a stretch of the log (`pnl_between`), `amount`, `average_entry` and `mark_price` are those at its end,
     and everything else is what was added within: `unrealised_pnl` the change of it, which needs a mark at
@@ -87,11 +88,16 @@ def pnl_between(
 def pnl_totals(rows: Iterable[PnlRow]) -> list[PnlRow]:
     """The sums per venue and account, in their order. An unrealised profit that one market lacks, the sum
     lacks too."""
-    totals: dict[tuple[str, str], PnlRow] = {}
+    accounts: dict[tuple[str, str], list[PnlRow]] = {}
     for row in rows:
-        key = (row.venue, row.account)
-        totals[key] = _plus(totals[key], row) if key in totals else _as_total(row)
-    return [_canonical(totals[key]) for key in sorted(totals)]
+        accounts.setdefault((row.venue, row.account), []).append(row)
+    totals = []
+    for _, markets in sorted(accounts.items()):
+        total = _as_total(markets[0])
+        for row in markets[1:]:
+            total = _plus(total, row)
+        totals.append(_canonical(msgspec.structs.replace(total, net_pnl=_net_of(markets))))
+    return totals
 
 
 def _positions_at(position: int, views: Views, source: PastEventSource, wanted: Filter) -> list[PositionRow]:
@@ -126,7 +132,7 @@ def _of_market(row: PositionRow, mark: Decimal | None) -> PnlRow:
         unrealised_pnl=unrealised,
         fees=row.fees,
         funding=row.funding,
-        net_pnl=_net(row.realised_pnl, unrealised, row.fees, row.funding),
+        net_pnl=_net(row.trading_pair, row.realised_pnl, unrealised, row.fees, row.funding),
         volume=row.volume,
         unpriced_amount=row.unpriced_amount,
     )
@@ -145,15 +151,12 @@ def _plus(total: PnlRow, row: PnlRow) -> PnlRow:
     fees = dict(total.fees)
     for token, fee in row.fees.items():
         fees[token] = MONEY.add(fees.get(token, ZERO), fee)
-    realised = MONEY.add(total.realised_pnl, row.realised_pnl)
-    funding = MONEY.add(total.funding, row.funding)
     return msgspec.structs.replace(
         total,
-        realised_pnl=realised,
+        realised_pnl=MONEY.add(total.realised_pnl, row.realised_pnl),
         unrealised_pnl=unrealised,
         fees=dict(sorted(fees.items())),
-        funding=funding,
-        net_pnl=_net(realised, unrealised, fees, funding),
+        funding=MONEY.add(total.funding, row.funding),
         volume=MONEY.add(total.volume, row.volume),
     )
 
@@ -184,16 +187,38 @@ def _minus(row: PnlRow, earlier: PnlRow) -> PnlRow:
         unrealised_pnl=unrealised,
         fees=fees,
         funding=funding,
-        net_pnl=_net(realised, unrealised, fees, funding),
+        net_pnl=_net(row.trading_pair, realised, unrealised, fees, funding),
         volume=MONEY.subtract(row.volume, earlier.volume),
         unpriced_amount=MONEY.subtract(row.unpriced_amount or ZERO, earlier.unpriced_amount or ZERO),
     )
 
 
 def _net(
-    realised: Decimal, unrealised: Decimal | None, fees: Mapping[str, Decimal], funding: Decimal
+    trading_pair: str | None,
+    realised: Decimal,
+    unrealised: Decimal | None,
+    fees: Mapping[str, Decimal],
+    funding: Decimal,
 ) -> Decimal | None:
-    if unrealised is None or len(fees) > 1:
+    charged = _charged(trading_pair, fees)
+    if unrealised is None or len(charged) > 1:
         return None
     gained = MONEY.add(MONEY.add(realised, unrealised), funding)
-    return MONEY.subtract(gained, next(iter(fees.values()), ZERO))
+    return MONEY.subtract(gained, next(iter(charged.values()), ZERO))
+
+
+def _net_of(markets: Iterable[PnlRow]) -> Decimal | None:
+    total = ZERO
+    tokens: dict[str, None] = {}
+    for row in markets:
+        tokens |= dict.fromkeys(_charged(row.trading_pair, row.fees))
+        if row.net_pnl is None or len(tokens) > 1:
+            return None
+        total = MONEY.add(total, row.net_pnl)
+    return total
+
+
+def _charged(trading_pair: str | None, fees: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """The fees that are not in the entry."""
+    base, _, _ = (trading_pair or "").rpartition("-")
+    return {token: fee for token, fee in fees.items() if token != base}

@@ -96,6 +96,33 @@ def test_fees_and_funding_never_enter_the_profit() -> None:
     assert position.volume == 210
 
 
+def test_a_fee_in_what_is_bought_leaves_less_of_it_for_the_same_money() -> None:
+    position = Position(trading_pair="HYPE-USDC")
+    position.apply_fill(Decimal(25), Decimal(4), BUY, Decimal("0.0028"), "HYPE")
+    assert position.amount == Decimal("3.9972")
+    assert position.entry_notional == 100
+    sold = position.apply_fill(Decimal(27), Decimal("1.5"), SELL, Decimal("0.02835"), "USDC")
+    assert position.amount == Decimal("2.4972")
+    assert sold.closed_pnl is not None
+    # As the venue reckons it: the cost of the balance, released in proportion.
+    assert round(sold.closed_pnl, 8) == Decimal("2.97373161")
+    assert position.volume == Decimal("140.5")
+    assert position.fees.totals == (("HYPE", Decimal("0.0028")), ("USDC", Decimal("0.02835")))
+
+
+def test_a_fee_in_a_token_whose_name_only_begins_like_the_market_is_a_fee_beside_it() -> None:
+    position = Position(trading_pair="HYPER-USDC")
+    position.apply_fill(Decimal(25), Decimal(4), BUY, Decimal("0.0028"), "HYPE")
+    assert position.amount == 4
+
+
+def test_a_fee_that_leaves_nothing_of_a_purchase_is_no_fill() -> None:
+    position = Position(trading_pair="HYPE-USDC")
+    with pytest.raises(ValueError, match="leaves nothing"):
+        position.apply_fill(Decimal(25), Decimal(4), BUY, Decimal(4), "HYPE")
+    assert position == Position(trading_pair="HYPE-USDC")
+
+
 def test_the_readings_of_an_account_answer_are_reproduced() -> None:
     position = Position(trading_pair="BTC-USD")
     position.apply_leverage(10, is_cross=True)
@@ -347,25 +374,29 @@ def test_the_ambient_decimal_context_has_no_influence() -> None:
     before=st.lists(st.tuples(st.integers(1, 200), st.integers(1, 9), st.booleans()), max_size=5),
     after=st.lists(st.tuples(st.integers(1, 200), st.integers(1, 9), st.booleans()), max_size=5),
     wrong=st.tuples(st.integers(1, 200), st.integers(1, 9), st.booleans()),
+    fee_token=st.sampled_from(("USDC", "HYPE")),
 )
 def test_an_execution_taken_back_leaves_amount_volume_fees_and_total_profit_as_without_it(
-    before: list[tuple[int, int, bool]], after: list[tuple[int, int, bool]], wrong: tuple[int, int, bool]
+    before: list[tuple[int, int, bool]],
+    after: list[tuple[int, int, bool]],
+    wrong: tuple[int, int, bool],
+    fee_token: str,
 ) -> None:
     def book(position: Position, trade: tuple[int, int, bool]) -> None:
         price, amount, is_buy = trade
         side = TradeType.BUY if is_buy else TradeType.SELL
-        position.apply_fill(Decimal(price), Decimal(amount), side, Decimal(amount), "USDC")
+        position.apply_fill(Decimal(price), Decimal(amount), side, Decimal(amount) / 8, fee_token)
 
-    with_it, without = Position(trading_pair="BTC-USD"), Position(trading_pair="BTC-USD")
+    with_it, without = Position(trading_pair="HYPE-USDC"), Position(trading_pair="HYPE-USDC")
     for trade in (*before, wrong, *after):
         book(with_it, trade)
     for trade in (*before, *after):
         book(without, trade)
     price, amount, is_buy = wrong
     side = TradeType.BUY if is_buy else TradeType.SELL
-    with_it.undo_fill(Decimal(price), Decimal(amount), side, Decimal(amount), "USDC")
+    with_it.undo_fill(Decimal(price), Decimal(amount), side, Decimal(amount) / 8, fee_token)
     assert (with_it.amount, with_it.volume) == (without.amount, without.volume)
-    assert with_it.fees.of("USDC") == without.fees.of("USDC")
+    assert with_it.fees.of(fee_token) == without.fees.of(fee_token)
     mark = Decimal(123)
     totals = [each.realised_pnl + (each.unrealised_pnl(mark) or 0) for each in (with_it, without)]
     assert abs(totals[0] - totals[1]) < Decimal("1e-30")

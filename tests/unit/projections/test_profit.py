@@ -103,6 +103,33 @@ def test_an_entry_that_nobody_told_leaves_the_profit_open(views_of: OpenViews) -
     assert (row.amount, row.unrealised_pnl, row.net_pnl) == (Decimal(1), None, None)
 
 
+def test_a_fee_in_what_was_bought_is_in_the_entry_and_not_taken_off_again(views_of: OpenViews) -> None:
+    builder = a_day()
+    builder.open_order("c", "79", trading_pair="HYPE-USDC")
+    spot = {"exchange_order_id": "79", "trading_pair": "HYPE-USDC"}
+    builder.filled(
+        "c", fill_key="4", amount=Decimal(10), price=Decimal(20), fee=Decimal(2), fee_token="HYPE", **spot
+    )
+    builder.filled(
+        "c",
+        fill_key="5",
+        trade_type=TradeType.SELL,
+        amount=Decimal(4),
+        price=Decimal(30),
+        fee=Decimal(3),
+        **spot,
+    )
+    marks = {"BTC-USD": Decimal("43200"), "ETH-USD": Decimal("2310"), "HYPE-USDC": Decimal("30")}
+    rows = pnl(views_of(builder.events).positions(), marks)
+    hype = rows[-1]
+    # 8 arrived for 200, at 25 each; half of them was sold at 30.
+    assert (hype.amount, hype.average_entry, hype.realised_pnl) == (Decimal(4), Decimal(25), Decimal(20))
+    assert (hype.unrealised_pnl, hype.fees) == (Decimal(20), {"HYPE": Decimal(2), "USDC": Decimal(3)})
+    assert hype.net_pnl == Decimal(37)
+    (total,) = pnl_totals(rows)
+    assert total.net_pnl == Decimal(47) + Decimal(37)
+
+
 def test_fees_in_two_tokens_are_not_added_up(views_of: OpenViews) -> None:
     builder = LogBuilder()
     builder.open_order("a", "77")
