@@ -13,11 +13,13 @@ from adapters.storage.subscription import LedgerSubscription
 from tests.contract.storage.conftest import Store
 from tests.contract.storage.samples import created, filled, life, submitted
 
+_PATIENCE_S = 60.0
+
 
 def _take(subscription: LedgerSubscription, count: int) -> list[int]:
     positions: list[int] = []
     while len(positions) < count:
-        batch = subscription.next_batch(timeout=10)
+        batch = subscription.next_batch(timeout=_PATIENCE_S)
         assert batch, f"nothing came after {positions[-1:]}"
         positions += [position for position, _ in batch]
     return positions
@@ -35,13 +37,13 @@ def test_a_subscription_first_catches_up_and_then_follows(ledger: OrderLedger) -
 def test_a_subscription_starts_after_the_position_it_is_given(ledger: OrderLedger) -> None:
     ledger.append(life(1))
     with ledger.subscribe(2) as subscription:
-        assert subscription.next_batch(timeout=10) == [(3, filled(1))]
+        assert subscription.next_batch(timeout=_PATIENCE_S) == [(3, filled(1))]
 
 
 def test_a_subscription_may_start_beyond_the_end(ledger: OrderLedger) -> None:
     with ledger.subscribe(2) as subscription:
         ledger.append(life(1))
-        assert subscription.next_batch(timeout=10) == [(3, filled(1))]
+        assert subscription.next_batch(timeout=_PATIENCE_S) == [(3, filled(1))]
 
 
 def test_a_subscription_to_some_topics_passes_over_the_others(ledger: OrderLedger) -> None:
@@ -96,9 +98,9 @@ def test_closing_a_subscription_wakes_whoever_waits_in_it(ledger: OrderLedger) -
 
     waiter = Thread(target=wait)
     waiter.start()
-    assert began.wait(10)
+    assert began.wait(_PATIENCE_S)
     subscription.close()
-    assert ended.wait(10)
+    assert ended.wait(_PATIENCE_S)
     waiter.join()
 
 
@@ -113,7 +115,7 @@ def test_closing_the_ledger_ends_its_subscriptions(ledger: OrderLedger) -> None:
     waiter = Thread(target=wait)
     waiter.start()
     ledger.close()
-    assert ended.wait(10)
+    assert ended.wait(_PATIENCE_S)
     waiter.join()
 
 

@@ -50,8 +50,10 @@ def test_a_killed_process_and_its_next_run_both_replay(tmp_path: Path) -> None:
         run = LiveRun(tmp_path, venue)
         with run:
             wait_for("orders", lambda: "order.acknowledged" in run.output())
+            [killed] = recordings_in(tmp_path / "sessions", "ledger")
+            # The ledger does not wait for the recording.
+            wait_for("an event in it", lambda: any(recorded.events for recorded in SessionReader(killed)))
             run.kill()
-        [killed] = recordings_in(tmp_path / "sessions", "ledger")
         with run:
             wait_for("orders", lambda: "order.acknowledged" in run.output())
             assert run.stop() == 0

@@ -108,7 +108,7 @@ def test_an_event_that_cannot_be_read_can_be_passed_over(intact: Path, tmp_path:
         assert good == [position for position in range(1, 121) if position not in (5, 8)]
         poison.clear()
         with ledger.subscribe(on_unreadable=lambda e: poison.append(e.position)) as subscription:
-            assert [position for position, _ in subscription.next_batch(timeout=10)] == good
+            assert [position for position, _ in subscription.next_batch(timeout=60)] == good
         assert poison == [5, 8]
 
 

@@ -61,7 +61,7 @@ def _start(script: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _let_go(process: subprocess.Popen[str]) -> None:
-    process.communicate("\n", timeout=60)
+    process.communicate("\n", timeout=120)
 
 
 @pytest.mark.parametrize("end", ["close", "crash"])
@@ -93,7 +93,7 @@ def test_what_one_process_writes_another_follows_without_a_gap_or_a_repeat(tmp_p
             writer.stdin.flush()
             followed: list[tuple[int, LedgerEvent]] = []
             while len(followed) < 9000:
-                batch = subscription.next_batch(timeout=30)
+                batch = subscription.next_batch(timeout=60)
                 assert batch, f"nothing came after {followed[-1:]}"
                 followed += batch
             assert [position for position, _ in followed] == list(range(1, 9001))
@@ -134,5 +134,5 @@ for number in range(2000):
 
 def test_a_process_that_ends_without_closing_has_recorded_what_it_submitted(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    subprocess.run([sys.executable, "-c", _FORGET, str(path)], cwd=_ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", _FORGET, str(path)], cwd=_ROOT, check=True, timeout=120)
     assert verify_chain(path).events == 6000

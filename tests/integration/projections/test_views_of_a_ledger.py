@@ -27,6 +27,7 @@ from projections import (
 from tests.unit.projections.logs import LogBuilder
 
 ROOT = Path(__file__).parents[3]
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -47,11 +48,11 @@ def test_what_is_committed_shows_in_the_views_while_both_are_open(ledger_path: P
         with ProjectionRunner(source, views_path_for(ledger_path)) as runner:
             builder = LogBuilder()
             builder.open_order("o1", "77")
-            assert runner.wait_for(ledger.append(builder.events).positions[-1], 10)
+            assert runner.wait_for(ledger.append(builder.events).positions[-1], PATIENCE_S)
             with Views(runner.path) as asked:
                 assert [order.client_order_id for order in asked.open_orders()] == ["o1"]
                 builder.add(OrderCancelled, "o1", reason_code="requested")
-                assert runner.wait_for(ledger.append(builder.events[-1:]).positions[-1], 10)
+                assert runner.wait_for(ledger.append(builder.events[-1:]).positions[-1], PATIENCE_S)
                 assert asked.open_orders() == []
 
 
@@ -63,7 +64,7 @@ def test_a_reader_of_the_ledger_keeps_views_of_what_another_process_writes(ledge
         OrderLedger.open(ledger_path, writer=False) as reading,
         ProjectionRunner(LedgerEventSource(reading), views_path_for(ledger_path)) as runner,
     ):
-        assert runner.wait_for(writing.append(builder.events).positions[-1], 10)
+        assert runner.wait_for(writing.append(builder.events).positions[-1], PATIENCE_S)
 
 
 def test_views_of_an_open_ledger_are_rebuilt_while_it_grows(ledger_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_views_of_an_open_ledger_are_rebuilt_while_it_grows(ledger_path: Path) -
 
             writer = threading.Thread(target=write)
             writer.start()
-            assert runner.wait_for(300, 30)
+            assert runner.wait_for(300, PATIENCE_S)
             positions = []
             with Views(views) as asked:
                 for _ in range(3):
@@ -91,7 +92,7 @@ def test_views_of_an_open_ledger_are_rebuilt_while_it_grows(ledger_path: Path) -
                     positions.append(asked.position)
             stop.set()
             writer.join()
-            assert runner.wait_for(ledger.max_position, 30)
+            assert runner.wait_for(ledger.max_position, PATIENCE_S)
     assert positions == sorted(positions)
     assert views_digest(views) == _digest_from_nothing(ledger_path)
 

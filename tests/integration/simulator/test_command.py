@@ -31,7 +31,7 @@ def started(*args: str) -> "subprocess.Popen[str]":
 def info(url: str, **request: Any) -> Any:
     body = json.dumps(request).encode()
     asked = urllib.request.Request(f"{url}/info", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=60) as response:
+    with urllib.request.urlopen(asked, timeout=120) as response:
         return json.load(response)
 
 
@@ -54,7 +54,7 @@ def test_it_prints_one_json_line_serves_and_exits_cleanly_on_a_signal(number: si
     assert Decimal(state["withdrawable"]) == Decimal("1234.5")
     assert info(ready["http"], type="userRole", user=AGENT)["role"] == "agent"
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
     assert (process.returncode, rest) == (0, "")
 
 
@@ -64,7 +64,7 @@ def test_a_port_in_use_is_said_and_exits_with_5() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = started("--port", str(port))
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (5, "")
     assert f"cannot listen on 127.0.0.1:{port}" in err
     assert "--port" in err
@@ -73,7 +73,7 @@ def test_a_port_in_use_is_said_and_exits_with_5() -> None:
 
 def test_an_agent_of_nobody_is_a_usage_error() -> None:
     process = started("--agent", f"{AGENT}={ADDRESS}")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert f"Must deposit before performing actions. User: {ADDRESS}" in err
     assert "Traceback" not in err
@@ -123,7 +123,7 @@ def test_it_ends_with_the_program_that_started_it_where_that_holds_its_standard_
     url = json.loads(process.stdout.readline())["http"]
     assert info(url, type="meta")["universe"]
     process.stdin.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=120) == 0
     process.stdout.close()
     assert process.stderr is not None
     process.stderr.close()
