@@ -13,12 +13,12 @@ import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from adapters.cli.config import SecretSettings
 from adapters.cli.exit_codes import CommandError, ExitCode
 
-__all__ = ["Secret", "SecretError", "load_signing_key", "read_private_file"]
+__all__ = ["Secret", "SecretError", "load_signing_key", "read_keystore", "read_private_file"]
 
 _HEX_KEY = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})")
 _LARGEST_FILE_BYTES = 64 * 1024
@@ -162,24 +162,32 @@ def _ask_on_terminal() -> str:
     return getpass.getpass("Password of the keystore: ")
 
 
-def _decrypt_keystore(path: Path, password: Secret) -> Secret:
+def read_keystore(path: Path) -> dict[str, Any]:
+    """The document of an encrypted keystore, as it is without its password. Raises `SecretError`."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SecretError(f"Cannot read the keystore {path} (secrets.keystore): {error.strerror}.") from None
     import json
 
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise SecretError(f"{path} (secrets.keystore) is no Ethereum keystore, or a damaged one.") from None
+    if not isinstance(document, dict) or not ({"crypto", "Crypto"} & document.keys()):
+        raise SecretError(
+            f"{path} (secrets.keystore) is no Ethereum keystore: its JSON has no member crypto."
+        )
+    return document
+
+
+def _decrypt_keystore(path: Path, password: Secret) -> Secret:
+    document = read_keystore(path)
+
     from eth_account import Account
 
     try:
-        document = json.loads(content)
-        if not isinstance(document, dict) or not ({"crypto", "Crypto"} & document.keys()):
-            raise SecretError(
-                f"{path} (secrets.keystore) is no Ethereum keystore: its JSON has no member crypto."
-            )
         return Secret(bytes(Account.decrypt(document, password.reveal())).hex())
-    except SecretError:
-        raise
     except ValueError as error:
         if "MAC mismatch" in str(error):
             raise SecretError(f"The password does not open the keystore {path}.") from None

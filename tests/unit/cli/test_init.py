@@ -90,6 +90,10 @@ def test_it_writes_the_config_and_says_what_is_next(
     said = capsys.readouterr().out
     assert "Wrote orderledger.toml." in said
     assert "orderledger run --config orderledger.toml" in said
+    assert main(["config", "check"]) == 4
+    assert "No account" in capsys.readouterr().err
+    assert main(["init", "--force", "--new-key"]) == 0
+    capsys.readouterr()
     assert main(["config", "check"]) == 0
     assert capsys.readouterr().out.startswith("ok: hyperliquid simulator, BTC-USD, ledger ")
 
