@@ -208,8 +208,8 @@ def _read(
     except AccountIsTrading as error:
         raise CommandError(f"{error} Nothing was written.", ExitCode.CHECK_FAILED) from None
     report = history.report
-    parts = (report.open_orders, report.fills, report.fundings, report.transfers, report.positions)
-    if history.orders is None or any(part is None for part in parts):
+    lists = (report.open_orders, report.fills, report.fundings, report.transfers, history.orders)
+    if None in lists or report.positions is None or history.balances is None:
         raise CommandError(
             f"The venue did not tell all of it: {'; '.join(report.failures)}. Nothing was written.",
             ExitCode.UNREACHABLE,
@@ -307,7 +307,7 @@ def _result(
         cash=report.cash,
         positions=tuple(made.positions),
         findings=findings,
-        notes=tuple(_notes(history, begin_ms)),
+        notes=(*_notes(history, begin_ms), *made.notes),
         exit_code=ExitCode.CHECK_FAILED if findings else ExitCode.OK,
     )
 

@@ -7,6 +7,10 @@ about a moment of the past like one that was kept at the time; `source` says tha
 Where the books begin, a position is what the first fill after that moment started from, a market without
 fills holds what it holds now, and an order that was placed earlier counts with what it had left.
 
+A spot position is the balance of the token, which transfers move as well: where the next fill starts from
+another balance than the one before it led to, the position goes on from what the venue says. A token that is
+traded in several markets has one balance for all of them; then none of them can say what it began with.
+
 An order with a client id (cloid) is kept under it, as the order that it is for whoever placed it: an id that
 was made here is the cloid itself, any other text leads to it (sheet 13.2). Legs of an amended order share a
 cloid; they are one order where one ends in the millisecond in which the next is placed. Of several orders
@@ -30,8 +34,9 @@ from domain.client_order_tracker import ClientOrderTracker, external_order_id
 from domain.discrepancies import Transfer
 from domain.enums import PositionAction, Source, TimeInForce, TradeType
 from domain.events import Fill, LedgerEvent, OrderCreated
-from domain.fill_chain import order_fills_by_start_position
+from domain.fill_chain import ChainGap, order_fills_by_start_position
 from domain.money import MONEY, ZERO, decimal_text
+from domain.position import Position
 from domain.updates import (
     Change,
     FundingUpdate,
@@ -54,7 +59,7 @@ _MS_NS = 1_000_000
 
 class BackfilledPosition(msgspec.Struct, frozen=True, kw_only=True):
     """A market as the books have it (signed base units): when they begin, at their end, and by the venue's
-    account state. `venue` None: the venue tells no position for such a market (spot)."""
+    account state. `venue` None: the venue tells none (a spot token that is traded in several markets)."""
 
     trading_pair: str
     opening: Decimal
@@ -65,8 +70,9 @@ class BackfilledPosition(msgspec.Struct, frozen=True, kw_only=True):
 class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     """The events of a new ledger in the order they are to be recorded, and what does not add up.
 
-    `findings` are sentences; empty means that the books end where the venue is. `opening_cash` is None where
-    the account's money cannot be followed.
+    `findings` are sentences; empty means that the books end where the venue is. `notes` say what was taken
+    over from the venue without knowing its cause, or left open. `opening_cash` is None where the account's
+    money cannot be followed.
     """
 
     events: Sequence[LedgerEvent]
@@ -78,6 +84,7 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     transfers: int
     opening_cash: Decimal | None
     findings: Sequence[str]
+    notes: Sequence[str]
 
 
 class _Rank(IntEnum):
@@ -99,7 +106,7 @@ class _Happening(NamedTuple):
     time_ms: int
     rank: _Rank
     order: tuple[int, str]
-    subject: _Beginning | OrderUpdate | TradeUpdate | FundingUpdate | Transfer
+    subject: _Beginning | OrderUpdate | TradeUpdate | FundingUpdate | Transfer | PositionUpdate
 
 
 class _Beginning(msgspec.Struct, frozen=True):
@@ -160,6 +167,7 @@ class _Backfilling:
         self._transfers = [moved for moved in report.transfers or () if moved.exchange_time_ms > begin_ms]
         self._now = {position.trading_pair: position for position in report.positions or ()}
         self._findings: list[str] = []
+        self._notes: list[str] = []
         self._broken: set[str] = set()
         self._told_cloids = _cloids_of(history)
         self._cloids: dict[str, str] = {}
@@ -170,7 +178,11 @@ class _Backfilling:
             markets.setdefault(update.fill.trading_pair, []).append(update.fill)
             if not update.ownerless:
                 self._executed.setdefault(update.fill.exchange_order_id, []).append(update.fill)
+        self._shared = self._shared_tokens(markets)
+        self._moves: dict[str, list[ChainGap]] = {}
+        """Where a spot balance moved and no trade did that."""
         self._chains = {pair: self._chain(pair, fills) for pair, fills in sorted(markets.items())}
+        self._positions: dict[str, Position] = {}
         changes: list[Change] = []
         self._tracker = ClientOrderTracker(
             venue=venue, account=account, changes=changes, recent_fills=len(self._fills) + 1
@@ -188,13 +200,16 @@ class _Backfilling:
         self._account.open(self._network, self._signer, self._begin_ms)
         for opening in openings:
             self._account.assert_position(opening, opening=True, exchange_time_ms=self._begin_ms)
+            self._own(opening.trading_pair).assert_opening(opening.amount, opening.entry_price)
         if opening_cash is not None:
             token = self._history.report.cash_token
             self._account.assert_balance(token, opening_cash, opening=True, exchange_time_ms=self._begin_ms)
         for happening in happenings:
             self._record(happening)
-        positions = self._positions(openings)
-        self._claim(happenings[-1].time_ms if happenings else self._begin_ms, positions)
+        last_ms = happenings[-1].time_ms if happenings else self._begin_ms
+        self._follow_balances(last_ms)
+        positions = self._ends(openings)
+        self._claim(last_ms, positions)
         self._findings += [
             f"Order {order.id}: the venue calls it filled, and {decimal_text(order.missing_fill_amount)} of "
             f"{decimal_text(order.amount)} is in no fill it tells."
@@ -217,6 +232,7 @@ class _Backfilling:
             transfers=len(self._transfers),
             opening_cash=opening_cash,
             findings=self._findings,
+            notes=self._notes,
         )
 
     # -- what happened, in its order -----------------------------------------------------------------------
@@ -227,7 +243,10 @@ class _Backfilling:
             return sorted(fills, key=lambda fill: (fill.exchange_time_ms, fill.fill_key))
         now = self._now_of(pair)
         chain = order_fills_by_start_position(fills, closing=now)
-        if now is not None:
+        if pair not in self._history.perps:
+            if now is not None:
+                self._moves[pair] = [gap for gap in chain.gaps if gap.before is not None]
+        else:
             gaps = [gap for gap in chain.gaps if gap.before is not None]
             if gaps:
                 self._broken.add(pair)
@@ -238,18 +257,50 @@ class _Backfilling:
             ]
         return chain.fills
 
-    def _now_of(self, pair: str) -> Decimal | None:
-        """What a market holds now; None where the venue tells no position (spot)."""
-        if pair not in self._history.perps:
+    def _told_now(self, pair: str) -> PositionUpdate | None:
+        """What the venue says of a market now; None where it tells no such thing."""
+        flat = PositionUpdate(trading_pair=pair, amount=ZERO, entry_price=None)
+        if pair in self._history.perps:
+            return self._now.get(pair, flat)
+        token = _token_of(pair)
+        balances = self._history.balances
+        if token in self._shared or balances is None:
             return None
-        position = self._now.get(pair)
-        return ZERO if position is None else position.amount
+        if token not in balances:
+            return flat
+        balance = balances[token]
+        return None if balance is None else balance.as_position(pair)
+
+    def _now_of(self, pair: str) -> Decimal | None:
+        """What a market holds now."""
+        told = self._told_now(pair)
+        return None if told is None else told.amount
+
+    def _shared_tokens(self, pairs: Iterable[str]) -> dict[str, None]:
+        """The spot tokens that were traded in several markets."""
+        markets: dict[str, list[str]] = {}
+        for pair in sorted(pairs):
+            if pair not in self._history.perps:
+                markets.setdefault(_token_of(pair), []).append(pair)
+        shared = {token: traded for token, traded in markets.items() if len(traded) > 1}
+        self._notes += [
+            f"The venue tells one balance of {token} for {' and '.join(traded)}: what each of these began "
+            "with is not known, so they count from zero."
+            for token, traded in shared.items()
+        ]
+        return dict.fromkeys(shared)
 
     def _of_fills(self) -> Iterator[_Happening]:
         updates = {update.fill.fill_key: update for update in self._fills}
         for pair, chain in self._chains.items():
+            moves = {gap.index: gap for gap in self._moves.get(pair, ())}
             for index, fill in enumerate(chain):
-                yield _Happening(fill.exchange_time_ms, _Rank.FILL, (index, pair), updates[fill.fill_key])
+                gap = moves.get(index)
+                if gap is not None:
+                    goes_on = PositionUpdate(trading_pair=pair, amount=gap.found, entry_price=None)
+                    yield _Happening(fill.exchange_time_ms, _Rank.FILL, (2 * index, pair), goes_on)
+                update = updates[fill.fill_key]
+                yield _Happening(fill.exchange_time_ms, _Rank.FILL, (2 * index + 1, pair), update)
 
     def _of_money(self) -> Iterator[_Happening]:
         for update in self._fundings:
@@ -343,15 +394,16 @@ class _Backfilling:
     def _openings(self) -> list[PositionUpdate]:
         """What each market held when the books began, where that was something."""
         found: list[PositionUpdate] = []
-        for pair in sorted({*self._now, *self._chains} & self._history.perps):
+        for pair in sorted({*self._now, *self._chains}):
             chain = self._chains.get(pair, ())
             if not chain:
                 found.append(self._now[pair])
                 continue
+            now = self._now_of(pair)
+            if now is None:
+                continue
             amount = chain[0].start_position
             if amount is None:
-                now = self._now_of(pair)
-                assert now is not None, "a perpetual has a position"
                 amount = MONEY.subtract(now, _sum(chain))
             if amount:
                 found.append(PositionUpdate(trading_pair=pair, amount=amount, entry_price=None))
@@ -377,13 +429,40 @@ class _Backfilling:
                     cash = MONEY.add(cash, fill.fee)
         return cash
 
-    def _positions(self, openings: Sequence[PositionUpdate]) -> list[BackfilledPosition]:
+    def _own(self, pair: str) -> Position:
+        """The position that the events come to."""
+        return self._positions.setdefault(pair, Position(trading_pair=pair))
+
+    def _follow_balances(self, last_ms: int) -> None:
+        """Spot positions go on to the present balances, and take over the cost where it is not known."""
+        self._stamp(max(last_ms, self._history.report.positions_at_ms))
+        for pair in self._moves:
+            told, held = self._told_now(pair), self._own(pair)
+            assert told is not None, "a balance that is not told is not followed"
+            moves = [gap.missing_amount for gap in self._moves[pair]]
+            if told.amount != held.amount:
+                moves.append(MONEY.subtract(told.amount, held.amount))
+                self._goes_on(told)
+            if moves:
+                total = ZERO
+                for moved in moves:
+                    total = MONEY.add(total, moved)
+                self._notes.append(
+                    f"{pair}: the balance moved by {decimal_text(total)} without a trade (transfers, dust; "
+                    f"seen {len(moves)} times). The position goes on from what the venue said after each."
+                )
+
+    def _goes_on(self, update: PositionUpdate) -> None:
+        self._account.assert_position(update, adjustment=True)
+        self._own(update.trading_pair).assert_opening(update.amount, update.entry_price)
+
+    def _ends(self, openings: Sequence[PositionUpdate]) -> list[BackfilledPosition]:
         began = {opening.trading_pair: opening.amount for opening in openings}
         return [
             BackfilledPosition(
                 trading_pair=pair,
                 opening=began.get(pair, ZERO),
-                amount=MONEY.add(began.get(pair, ZERO), _sum(self._chains.get(pair, ()))),
+                amount=self._own(pair).amount,
                 venue=self._now_of(pair),
             )
             for pair in sorted({*began, *self._chains, *self._now})
@@ -408,10 +487,16 @@ class _Backfilling:
             self._end_or_trigger(subject)
         elif isinstance(subject, TradeUpdate):
             update = self._named(subject)
+            fill = subject.fill
+            self._own(fill.trading_pair).apply_fill(
+                fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl
+            )
             if self._tracker.find(update.venue_order_key, update.fill.exchange_order_id) is None:
                 self._account.book_fill(update.fill)
             else:
                 self._tracker.process_trade_update(update)
+        elif isinstance(subject, PositionUpdate):
+            self._goes_on(subject)
         elif isinstance(subject, FundingUpdate):
             self._account.book_funding(subject)
         else:
@@ -438,7 +523,8 @@ class _Backfilling:
             self._tracker.dropped_rest(order, "reduce_only_shrunk")
 
     def _claim(self, last_ms: int, positions: Sequence[BackfilledPosition]) -> None:
-        """The leverage and the positions that the venue tells now; later rebuilds check the positions."""
+        """The leverage and the positions that the venue tells now; later rebuilds check the positions. Where
+        the books do not know an entry, they take over the venue's."""
         report = self._history.report
         self._stamp(last_ms)
         for pair, position in sorted(self._now.items()):
@@ -446,11 +532,12 @@ class _Backfilling:
                 self._account.leverage_changed(pair, position.leverage, position.is_cross)
         self._stamp(max(last_ms, report.positions_at_ms))
         for claimed in positions:
-            if claimed.venue is not None and claimed.venue == claimed.amount:
-                flat = PositionUpdate(
-                    trading_pair=claimed.trading_pair, amount=claimed.venue, entry_price=None
-                )
-                self._account.assert_position(self._now.get(claimed.trading_pair, flat))
+            told, held = self._told_now(claimed.trading_pair), self._own(claimed.trading_pair)
+            if told is None or told.amount != held.amount:
+                continue
+            self._account.assert_position(told)
+            if held.amount and held.average_entry is None and told.entry_price is not None:
+                self._goes_on(told)
 
 
 def _cloids_of(history: AccountHistory) -> dict[str, str]:
@@ -494,6 +581,11 @@ def _sum(fills: Iterable[Fill]) -> Decimal:
     for fill in fills:
         total = MONEY.add(total, _signed(fill))
     return total
+
+
+def _token_of(pair: str) -> str:
+    """What a spot market trades."""
+    return pair.rpartition("-")[0]
 
 
 def _terms_of(fills: Sequence[Fill]) -> OrderDetails:

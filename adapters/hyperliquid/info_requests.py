@@ -90,6 +90,11 @@ def clearinghouse_state(user: str, dex: str = "") -> InfoRequest:
     return InfoRequest(_with_dex(_of("clearinghouseState", user), dex), WEIGHT_LIGHT)
 
 
+def spot_clearinghouse_state(user: str) -> InfoRequest:
+    """Balances of an account by spot token."""
+    return InfoRequest(_of("spotClearinghouseState", user), WEIGHT_LIGHT)
+
+
 def user_funding(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Funding payments of an account."""
     body = {**_of("userFunding", user), **_time_range(start_ms, end_ms)}

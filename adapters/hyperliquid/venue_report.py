@@ -23,6 +23,7 @@ from adapters.hyperliquid.info_client import InfoClient, Unanswered
 from adapters.hyperliquid.info_requests import InfoRequest
 from adapters.hyperliquid.markets_read import MarketsRead, read_markets
 from adapters.hyperliquid.messages import AccountState, MessageError, read_role, read_venue_time
+from adapters.hyperliquid.spot_balances import SpotBalance, read_spot_balances
 from adapters.hyperliquid.symbols import SymbolError
 from domain.discrepancies import OrderAnswer, VenueReport, Window
 from domain.enums import TradeType
@@ -67,12 +68,15 @@ class AccountHistory(msgspec.Struct, frozen=True, kw_only=True):
 
     `orders` are the latest 2,000 statuses, oldest first; None when they could not be had. `placed_ms` has
     when each order was placed (venue time), by exchange id. `perps`: the trading pairs that have positions.
+    `balances` are those of the spot tokens by name, as `read_spot_balances` has them; None when they could
+    not be had.
     """
 
     report: VenueReport
     orders: Sequence[OrderUpdate] | None
     placed_ms: Mapping[str, int]
     perps: frozenset[str]
+    balances: Mapping[str, SpotBalance | None] | None
 
 
 class VenueReporter:
@@ -128,6 +132,8 @@ class VenueReporter:
         for _ in range(_QUIET_TRIES):
             asking, markets = await self._begin()
             former = await asking.historical_orders()
+            # Asked before the fills: whatever comes after it is seen there.
+            balances = await self._balances(asking)
             report = await self._report(asking, markets, since_ms, since_ms, former=former or ())
             if _went_on(report):
                 continue
@@ -139,11 +145,21 @@ class VenueReporter:
                 orders=orders,
                 placed_ms=asking.placed_ms,
                 perps=markets.perps,
+                balances=balances,
             )
         raise AccountIsTrading(
             f"{self._account} was trading in each of {_QUIET_TRIES} attempts to read its history. Stop what "
             "trades on it, and try again."
         )
+
+    async def _balances(self, asking: AccountQuestions) -> dict[str, SpotBalance | None] | None:
+        """What is held of each spot token."""
+        try:
+            answer = await self._client.ask(info_requests.spot_clearinghouse_state(self._account))
+            return read_spot_balances(answer)
+        except (Unanswered, MessageError) as error:
+            asking.failures.append(str(error))
+            return None
 
     async def _unlisted(
         self, asking: AccountQuestions, open_orders: Iterable[OrderUpdate], former: Iterable[OrderUpdate]

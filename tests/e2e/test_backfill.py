@@ -263,7 +263,11 @@ def test_a_ledger_with_spot_trades_reconciles_without_a_finding(
     ledger = str(tmp_path / "ledger.db")
     with trader() as trading:
         some_spot_life(trading)
-        shown_backfill(trading, Path(ledger), capsys, "--from-earliest")
+        result = shown_backfill(trading, Path(ledger), capsys, "--from-earliest")
+        assert [(row["trading_pair"], row["venue"]) for row in result["positions"]] == [
+            ("HYPE-USDC", row["amount"]) for row in result["positions"]
+        ]
+        assert shown(capsys, "verify", "--ledger", ledger)["ok"]
         assert main(["reconcile", "--ledger", ledger, "--simulator-url", trading.url]) == ExitCode.OK
     said = capsys.readouterr().out
     assert "Nothing differs" in said
@@ -384,6 +388,7 @@ def test_a_history_the_venue_has_forgotten_in_part_is_refused_or_begun_where_it_
         "userNonFundingLedgerUpdates",
         "frontendOpenOrders",
         "clearinghouseState",
+        "spotClearinghouseState",
     ],
 )
 def test_with_a_part_that_is_not_answered_nothing_is_written(

@@ -20,7 +20,7 @@ from adapters.hyperliquid.venue_report import AccountHistory, VenueReporter
 from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.clock import ManualClock
 from adapters.simulator.counterparty import CannotTrade
-from adapters.simulator.engine.options import TESTNET_PERPS, VenueOptions
+from adapters.simulator.engine.options import SPOT_PAIRS, TESTNET_PERPS, SpotPairSpec, VenueOptions
 from domain.enums import OrderState, OrderType
 from domain.events import (
     AccountFillBooked,
@@ -92,7 +92,7 @@ def positions_of(events: Iterable[LedgerEvent]) -> dict[str, Position]:
             position.apply_fill(
                 fill.price, fill.amount, fill.trade_type, fill.fee, fill.fee_token, fill.closed_pnl
             )
-        elif isinstance(event, AccountPositionAsserted) and event.opening:
+        elif isinstance(event, AccountPositionAsserted) and (event.opening or event.adjustment):
             position = found.setdefault(event.trading_pair, Position(trading_pair=event.trading_pair))
             position.assert_opening(event.amount, event.entry_price)
     return found
@@ -461,20 +461,108 @@ def test_a_stop_that_was_triggered_and_its_sibling_that_was_not_end_as_the_venue
     assert positions_of(made.events)["BTC-USD"].amount == D("0.02")
 
 
-def test_a_spot_market_counts_from_zero_because_the_venue_tells_no_position_of_it() -> None:
+# -- spot ----------------------------------------------------------------------------------------------------
+
+HYPE = "HYPE:0x0d01dc56dcaaca66ad901c959b4011ec"
+
+
+def act(sim: Simulator, action: dict[str, Any]) -> None:
+    answer = sim.chain.apply(
+        lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
+    )
+    assert answer["status"] == "ok", answer
+
+
+def trade_spot(sim: Simulator, is_buy: bool, size: str, price: str) -> None:
+    sim.trade("@107", is_buy=not is_buy, size=D(size), price=D(price))
+    place(sim, limit(10_107, is_buy, price, size, tif="Ioc"))
+
+
+def spot_life(sim: Simulator) -> None:
+    """One thing in each 10 ms: bought, bought, sold, sent away, sold, bought."""
+    act(sim, {"type": "usdClassTransfer", "amount": "5000", "toPerp": False, "nonce": START_MS})
+    for is_buy, size, price in ((True, "4", "25"), (True, "3", "26"), (False, "1.5", "27")):
+        sim.advance(10)
+        trade_spot(sim, is_buy, size, price)
+    sim.advance(10)
+    sent = {"type": "spotSend", "destination": "0x" + "77" * 20, "token": HYPE, "amount": "1.25"}
+    act(sim, {**sent, "time": START_MS + 1})
+    for is_buy, size, price in ((False, "2", "28"), (True, "1", "27")):
+        sim.advance(10)
+        trade_spot(sim, is_buy, size, price)
+    sim.advance(10)
+
+
+def balance_of(sim_history: AccountHistory) -> tuple[Decimal, Decimal]:
+    assert sim_history.balances is not None
+    balance = sim_history.balances["HYPE"]
+    assert balance is not None
+    return balance.total, balance.entry_notional
+
+
+@pytest.mark.parametrize(
+    ("cut_ms", "opening"),
+    [(-1, "0"), (5, "0"), (10, "3.9972"), (20, "6.9951"), (30, "4.2451"), (45, "4.2451"), (50, "2.2451")],
+)
+def test_a_spot_position_begins_and_ends_with_the_venues_own_balance(cut_ms: int, opening: str) -> None:
+    history = history_of(spot_life)
+    made = books(history, START_MS + cut_ms)
+    assert made.findings == []
+    total, cost = balance_of(history)
+    (row,) = made.positions
+    assert (row.trading_pair, row.amount, row.venue) == ("HYPE-USDC", total, total)
+    position = positions_of(made.events)["HYPE-USDC"]
+    assert position.amount == total
+    assert position.entry_notional is not None
+    assert abs(position.entry_notional - cost) < D("0.000001")
+    assert row.opening == D(opening)
+
+
+def test_a_balance_that_moved_without_a_trade_is_said_and_the_position_goes_on_from_it() -> None:
+    made = books(history_of(spot_life))
+    assert made.notes == [
+        "HYPE-USDC: the balance moved by -1.25 without a trade (transfers, dust; seen 1 times). The position "
+        "goes on from what the venue said after each."
+    ]
+
+
+def test_the_profit_of_spot_trades_is_the_venues_own() -> None:
+    history = history_of(spot_life)
+    told = sum(update.fill.closed_pnl or D(0) for update in history.report.fills or ())
+    assert abs(positions_of(books(history).events)["HYPE-USDC"].realised_pnl - told) < D("0.0000001")
+
+
+def test_a_token_that_is_traded_in_two_markets_counts_from_zero_in_both() -> None:
     def live(sim: Simulator) -> None:
-        to_spot = {"type": "usdClassTransfer", "amount": "5000", "toPerp": False, "nonce": START_MS}
-        sim.chain.apply(lambda exchange, now: exchange.execute(ADDRESS, to_spot, signer=ADDRESS, now_ms=now))
-        for _ in range(2):
-            sim.advance(5)
-            sim.trade("@107", is_buy=False, size=D(2), price=D(25))
-            place(sim, limit(10_107, True, "25", "2", tif="Ioc"))
+        spot_life(sim)
+        sim.trade("@200", is_buy=True, size=D(1), price=D(100))
+        place(sim, limit(10_200, False, "100", "1", tif="Ioc"))
+
+    pairs = (*SPOT_PAIRS, SpotPairSpec(200, base=150, quote=1, mark_px=D(100)))
+    made = books(history_of(live, spot_pairs=pairs), START_MS + 25)
+    assert made.findings == []
+    assert made.notes == [
+        "The venue tells one balance of HYPE for HYPE-PURR and HYPE-USDC: what each of these began with is "
+        "not known, so they count from zero."
+    ]
+    assert [(row.trading_pair, row.opening, row.amount, row.venue) for row in made.positions] == [
+        ("HYPE-PURR", D(0), D(-1), None),
+        ("HYPE-USDC", D(0), D("-2.5007"), None),
+    ]
+
+
+def test_an_entry_that_no_fill_tells_is_the_venues() -> None:
+    def live(sim: Simulator) -> None:
+        for price in ("43000", "42000"):
+            place(sim, limit(BTC, True, price, "0.02"))
+            sim.trade("BTC", is_buy=False, size=D("0.02"), price=D(price))
+            sim.advance(10)
 
     history = history_of(live)
     made = books(history, START_MS + 5)
     assert made.findings == []
-    (position,) = made.positions
-    assert (position.trading_pair, position.opening, position.amount) == ("HYPE-USDC", D(0), D(2))
-    assert position.venue is None
-    # Tokens that were bought with spot money are not in the perps' cash; the transfer is.
-    assert (made.opening_cash, books(history).opening_cash) == (D(995_000), D(0))
+    position = positions_of(made.events)["BTC-USD"]
+    assert (position.amount, position.average_entry) == (D("0.04"), D(42500))
+    # The claim stands before it, so that a rebuild checks the amount.
+    *_, claim, entry = (event for event in made.events if isinstance(event, AccountPositionAsserted))
+    assert (claim.adjustment, entry.adjustment) == (False, True)

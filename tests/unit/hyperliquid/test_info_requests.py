@@ -31,6 +31,7 @@ REQUESTS: list[tuple[info.InfoRequest, dict[str, object], int]] = [
         20,
     ),
     (info.clearinghouse_state(USER), {"type": "clearinghouseState", "user": LOWER}, 2),
+    (info.spot_clearinghouse_state(USER), {"type": "spotClearinghouseState", "user": LOWER}, 2),
     (info.user_funding(USER, 5, 6), {"type": "userFunding", "user": LOWER, "startTime": 5, "endTime": 6}, 20),
     (
         info.user_non_funding_ledger_updates(USER, 5),
