@@ -35,6 +35,7 @@ from adapters.storage.errors import (
     NewerLedgerError,
 )
 from adapters.storage.ledger import OrderLedger
+from adapters.strategies.early_news import EarlyNews
 from adapters.strategies.strategy import Strategy
 from adapters.zeromq.bind_address import BindAddressError
 from adapters.zeromq.errors import PublisherError
@@ -175,8 +176,10 @@ class LiveProcess:
             if recorder is not None:
                 undo.callback(recorder.close)
             self._parts = _Parts(runtime, connector, ledger, views, publisher, recorder, [])
+            early_news = None
             if self.strategy is not None:
-                connector.add_listener(self.strategy)
+                early_news = EarlyNews(self.strategy)
+                connector.add_listener(early_news)
                 runtime.on_books.append(self._on_books)
             undo.push_async_callback(gateway.stop)
             await runtime.start(ledger, started)
@@ -193,10 +196,8 @@ class LiveProcess:
             if publisher is not None:
                 heartbeats = publisher.run_heartbeats(self.config.publisher.heartbeat_s)
                 self._running.tasks.append(asyncio.create_task(heartbeats))
-            if self.strategy is not None:
-                self._call_strategy(self.strategy.on_start, connector)
-                self._strategy_started = True
-                self._running.tasks.append(asyncio.create_task(self._tick()))
+            if early_news is not None:
+                self._start_strategy(early_news)
         except BaseException as error:
             await self._give_up(undo)
             if isinstance(error, ViewsError):
@@ -381,6 +382,17 @@ class LiveProcess:
             )
 
     # -- strategy ------------------------------------------------------------------------------------------
+
+    def _start_strategy(self, early_news: EarlyNews) -> None:
+        """`on_start`, then what happened since the process began, then everything as it happens."""
+        assert self.strategy is not None
+        self._call_strategy(self.strategy.on_start, self.connector)
+        self.connector.remove_listener(early_news)
+        self.connector.add_listener(self.strategy)
+        for call, arguments in early_news.calls:
+            self._call_strategy(call, *arguments)
+        self._strategy_started = True
+        self._running.tasks.append(asyncio.create_task(self._tick()))
 
     def _call_strategy(self, call: Callable[..., Any], *arguments: object) -> None:
         """A strategy that raises is logged and counted; it cannot stop the ledger."""

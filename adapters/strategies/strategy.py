@@ -37,7 +37,11 @@ class Strategy(OrderEventListener, TradeEventListener):
     connector: PerpetualDerivativeBase
 
     def on_start(self, connector: PerpetualDerivativeBase) -> None:
-        """The process begins; `connector` may not be ready yet. An override calls this one first."""
+        """The process begins to trade; nothing else is called before. An override calls this one first.
+
+        What was learned of orders while the process started (a fill made while it was away) follows at once,
+        in the listeners' methods.
+        """
         self.connector = connector
 
     def on_tick(self, now_ns: int) -> None:
