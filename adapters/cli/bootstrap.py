@@ -259,6 +259,7 @@ class LiveProcess:
                 reconcile_every_ns=config.reconciliation.every_s * 1_000_000_000,
                 grace_ms=round(config.reconciliation.grace_s * 1_000),
                 assert_every_ns=config.reconciliation.assert_every_s * 1_000_000_000,
+                thorough_every_ns=config.reconciliation.thorough_every_s * 1_000_000_000,
             ),
             network=config.venue.network,
             account=self.account,

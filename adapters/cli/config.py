@@ -319,7 +319,16 @@ class ReconciliationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     every_s: Annotated[
         int,
-        Meta(ge=5, le=86_400, description="How often to compare orders, fills, funding and positions."),
+        Meta(ge=5, le=86_400, description="How often to compare orders, fills and positions."),
+    ] = 60
+    thorough_every_s: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=86_400,
+            description="How often, at most, such a comparison asks for funding and transfers as well. They "
+            "weigh 40 of the request weight each time, all the rest weighs 44.",
+        ),
     ] = 60
     grace_s: Annotated[
         float,

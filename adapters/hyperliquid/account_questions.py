@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from adapters.hyperliquid import info_requests
-from adapters.hyperliquid.history_pages import History, read_history
+from adapters.hyperliquid.history_pages import History, HistoryPages
 from adapters.hyperliquid.info_client import InfoClient, Unanswered
 from adapters.hyperliquid.info_requests import FILLS_KEPT, FILLS_PAGE_ROWS, TIME_PAGE_ROWS, InfoRequest
 from adapters.hyperliquid.markets_read import MarketsRead
@@ -29,7 +29,7 @@ from adapters.hyperliquid.messages import (
     read_account_mode,
 )
 from adapters.hyperliquid.resolution import EXPIRY_MARGIN_MS
-from adapters.hyperliquid.transfer_effects import collateral_effect
+from adapters.hyperliquid.transfer_effects import is_of_others, transfer_of
 from domain.discrepancies import OrderAnswer, Transfer
 from domain.in_flight_order import InFlightOrder
 from domain.money import MONEY, ZERO
@@ -305,7 +305,7 @@ class AccountQuestions:
             "transfers",
             lambda from_ms: info_requests.user_non_funding_ledger_updates(self.account, from_ms),
             self._messages.read_transfers,
-            lambda item: _transfer(item, self.account) if isinstance(item, TransferUpdate) else None,
+            lambda item: transfer_of(self.account, item) if isinstance(item, TransferUpdate) else None,
             lambda transfer: transfer.update_key,
             lambda transfer: transfer.exchange_time_ms,
             start_ms,
@@ -313,7 +313,7 @@ class AccountQuestions:
         )
         if history is None:
             return None
-        foreign = [transfer for transfer in history.rows if self._is_of_others(transfer)]
+        foreign = [transfer for transfer in history.rows if is_of_others(self.account, transfer.detail)]
         if foreign:
             self.failures.append(
                 f"transfers: {len(foreign)} rows are about other accounts than {self.account}, so none of "
@@ -333,46 +333,22 @@ class AccountQuestions:
         start_ms: int,
         page_rows: int,
     ) -> History[_T] | None:
-        async def ask_page(from_ms: int) -> list[Item]:
-            return read(await self._client.ask(request(from_ms)))
-
+        pages = HistoryPages(row_of, key_of, time_of, start_ms=start_ms, page_rows=page_rows)
         try:
-            history = await read_history(
-                ask_page,
-                row_of,
-                key_of,
-                time_of,
-                start_ms=start_ms,
-                page_rows=page_rows,
-                on_rows=lambda rows: self._say(what, rows, 0),
-            )
+            is_more = True
+            while is_more:
+                is_more = pages.take(read(await self._client.ask(request(pages.from_ms))))
+                self._say(what, pages.row_count, 0)
         except (Unanswered, MessageError) as error:
             self.failures.append(f"{what}: {error}")
             return None
+        history = pages.history()
         self.failures += [f"{what}: {defect}" for defect in history.defects]
         return history
-
-    def _is_of_others(self, transfer: Transfer) -> bool:
-        """Whether a transfer names who sent and who received it, and this account is neither."""
-        delta = msgspec.json.decode(transfer.detail)
-        parties = (delta.get("user"), delta.get("destination"))
-        return all(isinstance(party, str) and party.lower() != self.account for party in parties)
 
 
 def _on(dex: str) -> str:
     return f" (dex {dex})" if dex else ""
-
-
-def _transfer(update: TransferUpdate, account: str) -> Transfer:
-    return Transfer(
-        update_key=update.update_key,
-        kind=update.kind,
-        amount=update.amount,
-        token=update.token,
-        detail=update.detail,
-        exchange_time_ms=update.exchange_time_ms,
-        cash_effect=collateral_effect(account, update.detail),
-    )
 
 
 def _placed_times(body: bytes) -> Iterable[tuple[str, int]]:

@@ -19,6 +19,7 @@ from adapters.hyperliquid.answers import Accepted, Ambiguous, Entry
 from adapters.hyperliquid.client_ids import cloid_for
 from adapters.hyperliquid.context import SECOND, Context
 from adapters.hyperliquid.findings import Findings
+from adapters.hyperliquid.history_search import FillSearch, FundingSearch, TransferSearch
 from adapters.hyperliquid.late_news import LateNews
 from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
 from adapters.hyperliquid.live_books import COLLATERAL, LiveBooks
@@ -42,10 +43,11 @@ from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
 from adapters.hyperliquid.reconciler import Reconciler
-from adapters.hyperliquid.recovery import FillSearch, FundingSearch, Recovery
+from adapters.hyperliquid.recovery import Recovery
 from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.stream_watch import StreamWatch
 from adapters.hyperliquid.symbols import Market
+from adapters.hyperliquid.transfer_effects import is_of_others
 from domain.connector_base import EventDecoder
 from domain.effects import ConnectStreams
 from domain.enums import ClosingKind, OrderType, RequestState, Source, Submission, TradeType
@@ -97,7 +99,9 @@ class HyperliquidOptions:
     shorter, the sooner an unknown outcome becomes a final answer. `weight_share` is this process's part of
     the weight per minute of its IP address. The books are compared with the venue every `reconcile_every_ns`;
     what is younger than `grace_ms` is not judged. What the venue says a position is, is put on record
-    at most once per `assert_every_ns` and market.
+    at most once per `assert_every_ns` and market. Of these comparisons at most one per `thorough_every_ns` is
+    thorough: it asks for funding and transfers as well. 0, as in recordings of versions that had no such
+    option: funding is asked for every time, and transfers are neither asked for nor followed.
     """
 
     trading_pairs: tuple[str, ...]
@@ -111,6 +115,7 @@ class HyperliquidOptions:
     reconcile_every_ns: int = 60 * SECOND
     grace_ms: int = 5_000
     assert_every_ns: int = 3_600 * SECOND
+    thorough_every_ns: int = 60 * SECOND
 
 
 class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
@@ -176,6 +181,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         )
         self._fills = FillSearch(self._context, self._queries)
         self._funding = FundingSearch(self._context, self._queries)
+        self._transfers = TransferSearch(self._context, self._queries) if options.thorough_every_ns else None
         self._findings = Findings(self._context, grace_ms=options.grace_ms)
         self._late_news = LateNews(
             self._context,
@@ -206,6 +212,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._queries,
             self._fills,
             self._funding,
+            self._transfers,
             self._books,
             self._resolver.look_into,
             self._on_recovered,
@@ -215,6 +222,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._queries,
             self._fills,
             self._funding,
+            self._transfers,
             self._findings,
             positions=lambda: self.positions,
             amount_step=self._step_of_followed,
@@ -222,6 +230,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             list_orders=self._list_orders,
             agreed=lambda: self._settled("reconciliation"),
             every_ns=options.reconcile_every_ns,
+            thorough_every_ns=options.thorough_every_ns,
             assert_every_ns=options.assert_every_ns,
         )
         self._flush_at_ns = 0
@@ -286,14 +295,14 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _connect(self) -> None:
         user = self.account_address
+        kinds = ["orderUpdates", "userEvents", "userFills", "userFundings"]
+        if self._transfers is not None:
+            kinds.append("userNonFundingLedgerUpdates")
         coins = [self.trading_rules[pair].instrument for pair in self.options.trading_pairs]
         self._effect(
             ConnectStreams(
                 streams={
-                    "user": tuple(
-                        {"type": kind, "user": user}
-                        for kind in ("orderUpdates", "userEvents", "userFills", "userFundings")
-                    ),
+                    "user": tuple({"type": kind, "user": user} for kind in kinds),
                     "market": tuple(
                         {"type": kind, "coin": coin}
                         for coin in coins
@@ -401,14 +410,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case UnknownStatus():
                 self._on_unknown_status(item)
             case TransferUpdate():
-                self.account.book_ledger_update(
-                    update_key=item.update_key,
-                    kind=item.kind,
-                    amount=item.amount,
-                    token=item.token,
-                    detail=item.detail,
-                    exchange_time_ms=item.exchange_time_ms,
-                )
+                self._on_transfer(item)
             case Kept():
                 if self.account.keep_message(item.why, item.message):
                     self._alert("message_kept", f"{item.why}: {item.message[:200]}")
@@ -436,6 +438,21 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self.account.book_fill(fill)
             return
         self.tracker.process_trade_update(update)
+
+    def _on_transfer(self, update: TransferUpdate) -> None:
+        if is_of_others(self.account_address, update.detail):
+            if self.account.keep_message("a transfer between other accounts", update.detail):
+                self._alert("message_kept", f"The venue tells a transfer of others: {update.detail:.200}")
+            return
+        if self._books.has_room_for(update, update.exchange_time_ms) and self.account.book_ledger_update(
+            update_key=update.update_key,
+            kind=update.kind,
+            amount=update.amount,
+            token=update.token,
+            detail=update.detail,
+            exchange_time_ms=update.exchange_time_ms,
+        ):
+            self._books.booked_transfer(update)
 
     def _on_unknown_status(self, item: UnknownStatus) -> None:
         order = self.tracker.find(item.venue_order_key, item.exchange_order_id)
@@ -634,7 +651,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case "ask":
                 self._resolver.on_deadline(key)
             case "fills":
-                self._fills.on_deadline(key)
+                self._fills.on_deadline()
             case "recovery":
                 self._recovery.on_deadline(key)
             case "repeat" | "budget":
@@ -648,7 +665,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 if order is not None and order.missing_fill_amount:
                     self._resolver.look_into(order)
             case "funding":
-                self._funding.on_deadline(key)
+                self._funding.on_deadline()
+            case "transfers" if self._transfers is not None:
+                self._transfers.on_deadline()
             case "alive":
                 self._late_news.on_deadline(key)
             case "reconcile":

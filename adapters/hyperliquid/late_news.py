@@ -13,8 +13,9 @@ from copy import copy
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, Context
 from adapters.hyperliquid.findings import Findings
-from adapters.hyperliquid.messages import Item, MessageError
+from adapters.hyperliquid.messages import Item, MessageError, TransferUpdate
 from adapters.hyperliquid.queries import Queries
+from adapters.hyperliquid.transfer_effects import is_of_others, transfer_of
 from domain.discrepancies import Books, Discrepancy, DiscrepancyKind, OrderAnswer, VenueReport, Window
 from domain.events import AccountFillBooked, LedgerEvent, OrderAcknowledged, OrderFilled
 from domain.in_flight_order import InFlightOrder
@@ -35,7 +36,7 @@ class LateNews:
         queries: Queries,
         findings: Findings,
         *,
-        is_of_our_books: Callable[[TradeUpdate | FundingUpdate, int], bool],
+        is_of_our_books: Callable[[TradeUpdate | FundingUpdate | TransferUpdate, int], bool],
         begin_ms: Callable[[], int],
     ) -> None:
         self._context = context
@@ -71,6 +72,8 @@ class LateNews:
                 return self._take_fill(item)
             case FundingUpdate():
                 return self._take_funding(item)
+            case TransferUpdate():
+                return self._take_transfer(item)
             case OrderUpdate():
                 return self._take_order(item)
         return False
@@ -130,6 +133,23 @@ class LateNews:
             taken_at_ms=self._context.venue_now_ms,
             fundings=[update],
             fundings_window=Window(time_ms, time_ms, time_ms),
+        )
+        return self._record(self._findings.compare(self._books(), report))
+
+    # -- transfers -----------------------------------------------------------------------------------------
+
+    def _take_transfer(self, update: TransferUpdate) -> bool:
+        time_ms = update.exchange_time_ms
+        if self._is_on_its_way(time_ms) or self._context.account.has_ledger_update(update.update_key):
+            return False
+        if is_of_others(self._context.account_address, update.detail):
+            return False
+        if not self._is_of_our_books(update, time_ms):
+            return False
+        report = VenueReport(
+            taken_at_ms=self._context.venue_now_ms,
+            transfers=[transfer_of(self._context.account_address, update)],
+            transfers_window=Window(time_ms, time_ms, time_ms),
         )
         return self._record(self._findings.compare(self._books(), report))
 

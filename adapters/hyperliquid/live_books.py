@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from adapters.hyperliquid.context import Context
-from adapters.hyperliquid.messages import AccountState
+from adapters.hyperliquid.messages import AccountState, TransferUpdate
 from adapters.hyperliquid.opening import Opening
 from domain.events import Fill
 from domain.inputs import Started
@@ -27,9 +27,9 @@ class LiveBooks:
     """`position` is what the books hold in a market; `is_catching_up` says whether a recovery is under way.
 
     `begin_ms` is the venue time at which the books begin, 0 while that is not known; `were_opened` whether
-    that was since the stream connected last. `fills_from_ms` and `funding_from_ms` are until when everything
-    is booked: what the next recovery asks from. They stand still while one is under way, since the stream may
-    have told the newest before what was missed.
+    that was since the stream connected last. `fills_from_ms`, `funding_from_ms` and `transfers_from_ms` are
+    until when everything is booked: what the next recovery asks from. They stand still while one is under
+    way, since the stream may have told the newest before what was missed.
     """
 
     def __init__(
@@ -50,16 +50,19 @@ class LiveBooks:
         self.were_opened = False
         self.fills_from_ms = 0
         self.funding_from_ms = 0
+        self.transfers_from_ms = 0
         self._newest_fill_ms = 0
         self._newest_funding_ms = 0
+        self._newest_transfer_ms = 0
         self._opening: Opening | None = None
-        self._held_back: list[OrderUpdate | TradeUpdate | FundingUpdate] = []
+        self._held_back: list[OrderUpdate | TradeUpdate | FundingUpdate | TransferUpdate] = []
 
     def restore(self, started: Started) -> None:
         """Go on with the books that the ledger keeps."""
         self.begin_ms = started.books_begin_ms
         self._newest_fill_ms = max(started.last_fill_time_ms, started.books_begin_ms)
         self._newest_funding_ms = max(started.last_funding_time_ms, started.books_begin_ms)
+        self._newest_transfer_ms = max(started.last_transfer_time_ms, started.books_begin_ms)
         self.move_marks()
 
     # -- where they begin ----------------------------------------------------------------------------------
@@ -90,6 +93,7 @@ class LiveBooks:
         self._open_cash(states, begin_ms)
         self._newest_fill_ms = max(self._newest_fill_ms, begin_ms)
         self._newest_funding_ms = max(self._newest_funding_ms, begin_ms)
+        self._newest_transfer_ms = max(self._newest_transfer_ms, begin_ms)
         self.move_marks()
         for item in held_back:
             self._context.take(item)
@@ -107,7 +111,7 @@ class LiveBooks:
 
     # -- what comes into them ------------------------------------------------------------------------------
 
-    def has_room_for(self, item: TradeUpdate | FundingUpdate, time_ms: int) -> bool:
+    def has_room_for(self, item: TradeUpdate | FundingUpdate | TransferUpdate, time_ms: int) -> bool:
         """Whether it happened after the books began; held back while their beginning is not known yet."""
         if not self.begin_ms:
             self._held_back.append(item)
@@ -136,6 +140,11 @@ class LiveBooks:
         self._newest_funding_ms = self._later(self._newest_funding_ms, update.exchange_time_ms)
         self.move_marks()
 
+    def booked_transfer(self, update: TransferUpdate) -> None:
+        """A movement of money is in the books now."""
+        self._newest_transfer_ms = self._later(self._newest_transfer_ms, update.exchange_time_ms)
+        self.move_marks()
+
     def _later(self, mark_ms: int, time_ms: int) -> int:
         """The later of both, but never the future: a garbled time must not hide what really comes next."""
         return max(mark_ms, min(time_ms, self._context.venue_now_ms))
@@ -145,3 +154,4 @@ class LiveBooks:
         if not self._is_catching_up() or not self.fills_from_ms:
             self.fills_from_ms = self._newest_fill_ms
             self.funding_from_ms = self._newest_funding_ms
+            self.transfers_from_ms = self._newest_transfer_ms

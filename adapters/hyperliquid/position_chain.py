@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from adapters.hyperliquid.context import SECOND, Context
-from adapters.hyperliquid.recovery import OVERLAP_MS, FillSearch
+from adapters.hyperliquid.history_search import OVERLAP_MS, FillSearch
 from domain.enums import TradeType
 from domain.events import Fill
 from domain.money import MONEY, decimal_text

@@ -1,9 +1,9 @@
 """Compares what the core holds with what the venue says: at the start, from time to time, and when in doubt.
 
-A pass asks for the account's state first, for fills and funding after it, and compares then: what the state
-contains has been told by the time it is compared. Open orders are listed in the same pass (`recovery` looks
-into those that are missing); what orders, fills and funding turn out to lack is recorded as it comes in
-(`late_news`). A pass itself judges positions and leverage.
+A pass asks for the account's state first, for fills after it, and compares then: what the state contains has
+been told by the time it is compared. Open orders are listed in the same pass (`recovery` looks into those
+that are missing), and in a thorough one funding and transfers; what the books turn out to lack is recorded
+as it comes in (`late_news`). A pass itself judges positions and leverage.
 
 A position that differs is the last thing to be adjusted. The difference is recorded, every fill since the
 position last agreed is asked for, and only what differs still a grace time later, on a quiet market, is set
@@ -22,9 +22,15 @@ import msgspec
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, SECOND, Context
 from adapters.hyperliquid.findings import Findings
+from adapters.hyperliquid.history_search import (
+    OVERLAP_MS,
+    RETRY_NS,
+    FillSearch,
+    FundingSearch,
+    TransferSearch,
+)
 from adapters.hyperliquid.messages import AccountState, MessageError
 from adapters.hyperliquid.queries import Queries
-from adapters.hyperliquid.recovery import OVERLAP_MS, RETRY_NS, FillSearch, FundingSearch
 from domain.discrepancies import (
     AdjustPosition,
     Books,
@@ -52,13 +58,16 @@ _DRIFTS = (DiscrepancyKind.POSITION_DRIFT, DiscrepancyKind.SIDE_FLIP)
 
 @dataclass(slots=True)
 class _Pass:
-    """One comparison under way. `is_full`: with orders and funding, not only positions."""
+    """One comparison under way. `is_full`: with orders, not only positions; `is_thorough`: with funding and
+    transfers too."""
 
     number: int
+    begun_ns: int
     asked_at_ms: int
     newest_before_ms: dict[str, int]
     """When the newest fill of each market happened that was booked before the venue was asked."""
     is_full: bool = False
+    is_thorough: bool = False
     states: dict[str, AccountState] = field(default_factory=dict)
     executed: list[Fill] = field(default_factory=list)
     """Fills that were booked since; they may be younger than the state."""
@@ -104,6 +113,7 @@ class Reconciler:
         queries: Queries,
         fills: FillSearch,
         funding: FundingSearch,
+        transfers: TransferSearch | None,
         findings: Findings,
         *,
         positions: Callable[[], Mapping[str, Position]],
@@ -112,12 +122,14 @@ class Reconciler:
         list_orders: Callable[[], None],
         agreed: Callable[[], None],
         every_ns: int,
+        thorough_every_ns: int,
         assert_every_ns: int,
     ) -> None:
         self._context = context
         self._queries = queries
         self._fills = fills
         self._funding = funding
+        self._transfers = transfers
         self._findings = findings
         self._positions = positions
         self._amount_step = amount_step
@@ -125,6 +137,7 @@ class Reconciler:
         self._list_orders = list_orders
         self._agreed = agreed
         self._every_ns = every_ns
+        self._thorough_every_ns = thorough_every_ns
         self._assert_every_ns = assert_every_ns
         self.passes = 0
         self._pass_count = 0
@@ -135,6 +148,8 @@ class Reconciler:
         self._all_agreed_ms = 0
         self._repeats = 0
         self._complete_to_ms = 0
+        self._thorough_ns = 0
+        self._money_complete_to_ms = 0
         self._newest_ms: dict[str, int] = {}
         self._agreed_at_ms: dict[str, int] = {}
         self._asserted: dict[str, tuple[Decimal, int]] = {}
@@ -178,6 +193,7 @@ class Reconciler:
         first, self._pass = self._pass, None
         assert first is not None, "a recovery begins before it ends"
         self._is_connected = True
+        self._thorough_is_done(first)
         self._complete_to_ms = first.asked_at_ms
         if not self._is_ticking:
             self._is_ticking = True
@@ -235,7 +251,8 @@ class Reconciler:
 
     def _begin(self) -> _Pass:
         self._pass_count += 1
-        begun = _Pass(self._pass_count, self._context.venue_now_ms, dict(self._newest_ms))
+        context = self._context
+        begun = _Pass(self._pass_count, context.now_ns(), context.venue_now_ms, dict(self._newest_ms))
         self._pass = begun
         return begun
 
@@ -254,10 +271,20 @@ class Reconciler:
         for dex in self._context.dexes:
             self._ask_state(begun, dex)
         if is_full:
-            number = begun.number
-            begun.waiting_for["funding"] = None
             self._list_orders()
-            self._funding.search(self._from(), lambda: self._done(number, "funding"))
+            if self._context.now_ns() - self._thorough_ns >= self._thorough_every_ns:
+                begun.is_thorough = True
+                self._ask_money(begun.number)
+
+    def _ask_money(self, number: int) -> None:
+        under_way = self._current(number)
+        assert under_way is not None, "it has just begun"
+        start_ms = max(0, self._money_complete_to_ms - OVERLAP_MS)
+        under_way.waiting_for["funding"] = None
+        self._funding.search(start_ms, lambda: self._done(number, "funding"))
+        if self._transfers is not None:
+            under_way.waiting_for["transfers"] = None
+            self._transfers.search(start_ms, lambda: self._done(number, "transfers"))
 
     def _from(self, *pairs: str) -> int:
         """The venue time to ask from: until when all is told; for these markets, when they last agreed."""
@@ -319,9 +346,15 @@ class Reconciler:
         if under_way.waiting_for:
             return
         self._pass = None
+        if under_way.is_thorough:
+            self._thorough_is_done(under_way)
         if under_way.is_full:
             self.passes += 1
             self._complete_to_ms = under_way.asked_at_ms
+
+    def _thorough_is_done(self, finished: _Pass) -> None:
+        self._thorough_ns = finished.begun_ns
+        self._money_complete_to_ms = finished.asked_at_ms
 
     # -- judging -------------------------------------------------------------------------------------------
 

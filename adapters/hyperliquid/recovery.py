@@ -1,32 +1,32 @@
 """Establishing the truth after a start or a reconnect (sheet 7.5), and looking for orders that were missed.
 
-The stream is subscribed first; then open orders, fills and funding since the last booked time minus an
-overlap, the status of every live order the venue did not list, and the account's positions. Everything is
-applied through the same door as the stream: booking is once per key, so overlap costs nothing.
+The stream is subscribed first; then open orders, fills, funding and transfers since the last booked time
+minus an overlap, the status of every live order the venue did not list, and the account's positions.
+Everything is applied through the same door as the stream: booking is once per key, so overlap costs nothing.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from adapters.hyperliquid import info_requests
-from adapters.hyperliquid.context import SECOND, Context
-from adapters.hyperliquid.info_requests import FILLS_PAGE_ROWS, TIME_PAGE_ROWS
+from adapters.hyperliquid.context import Context
+from adapters.hyperliquid.history_search import (
+    OVERLAP_MS,
+    RETRY_NS,
+    FillSearch,
+    FundingSearch,
+    TransferSearch,
+)
 from adapters.hyperliquid.live_books import LiveBooks
 from adapters.hyperliquid.messages import AccountState, Item, Kept, MessageError
 from adapters.hyperliquid.queries import Queries
 from domain.enums import Submission
 from domain.in_flight_order import InFlightOrder
-from domain.updates import FundingUpdate, OrderUpdate, TradeUpdate, UpdateStatus
+from domain.updates import OrderUpdate, UpdateStatus
 
-__all__ = ["OVERLAP_MS", "RETRY_NS", "FillSearch", "FundingSearch", "Recovery"]
+__all__ = ["Recovery"]
 
-OVERLAP_MS = 60_000
-"""How far before the last booked time fills and funding are asked for again (sheet 7.5)."""
-
-RETRY_NS = 2 * SECOND
-UNREADABLE_RETRY_NS = 30 * SECOND
 HISTORY_FROM_ORDERS = 60
 """When so many orders are missing from the list, one answer about the latest ends costs less weight than
 asking about each (sheet 9.1)."""
@@ -34,118 +34,10 @@ asking about each (sheet 9.1)."""
 _ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
 
 
-class HistorySearch(ABC):
-    """Takes in everything of one kind that the venue has from a time on, page by page. One search at a time.
-
-    `name` is that of the deadline on which a page without an answer is asked for again.
-    """
-
-    name: str
-    page_rows: int
-
-    def __init__(self, context: Context, queries: Queries) -> None:
-        self._context = context
-        self._queries = queries
-        self._waiting: list[tuple[int, Callable[[], None]]] = []
-        self._running: list[Callable[[], None]] | None = None
-
-    @abstractmethod
-    def _request(self, start_ms: int) -> info_requests.InfoRequest:
-        """The read of one page."""
-
-    @abstractmethod
-    def _read(self, body: bytes) -> Sequence[Item]:
-        """The rows of a page. Raises `MessageError`."""
-
-    @abstractmethod
-    def _time_ms(self, item: Item) -> int | None:
-        """When a row happened; None for one that could not be read."""
-
-    def search(self, start_ms: int, done: Callable[[], None]) -> None:
-        """`done` is called once everything since `start_ms` is taken in."""
-        self._waiting.append((start_ms, done))
-        if self._running is None:
-            self._begin()
-
-    def _begin(self) -> None:
-        start_ms = min(start for start, _ in self._waiting)
-        self._running = [done for _, done in self._waiting]
-        self._waiting = []
-        self._page(start_ms)
-
-    def _page(self, start_ms: int) -> None:
-        self._queries.ask(self._request(start_ms), lambda body: self._on_page(start_ms, body))
-
-    def _on_page(self, start_ms: int, body: bytes | None) -> None:
-        context = self._context
-        try:
-            items = None if body is None else self._read(body)
-        except MessageError as error:
-            context.alert("unreadable_answer", f"{self._request(start_ms).body['type']}: {error}")
-            items = None
-        if items is None:
-            context.set_deadline(RETRY_NS, self.name, str(start_ms))
-            return
-        for item in items:
-            context.take(item)
-        if len(items) >= self.page_rows:
-            times = [time_ms for item in items if (time_ms := self._time_ms(item)) is not None]
-            if not times:
-                question = self._request(start_ms).body["type"]
-                context.alert("unreadable_answer", f"{question}: none of {len(items)} rows could be read")
-                # Nothing tells where the next page begins.
-                context.set_deadline(UNREADABLE_RETRY_NS, self.name, str(start_ms))
-                return
-            last = max(times)
-            self._page(last if last > start_ms else start_ms + 1)
-            return
-        finished, self._running = self._running, None
-        for done in finished or ():
-            done()
-        if self._waiting and self._running is None:
-            self._begin()
-
-    def on_deadline(self, key: str) -> None:
-        """Ask for the page again that had no answer."""
-        if self._running is not None:
-            self._page(int(key))
-
-
-class FillSearch(HistorySearch):
-    """Every fill."""
-
-    name = "fills"
-    page_rows = FILLS_PAGE_ROWS
-
-    def _request(self, start_ms: int) -> info_requests.InfoRequest:
-        return info_requests.user_fills_by_time(self._context.account_address, start_ms)
-
-    def _read(self, body: bytes) -> Sequence[Item]:
-        return self._context.messages.read_fills(body)
-
-    def _time_ms(self, item: Item) -> int | None:
-        return item.fill.exchange_time_ms if isinstance(item, TradeUpdate) else None
-
-
-class FundingSearch(HistorySearch):
-    """Every funding payment."""
-
-    name = "funding"
-    page_rows = TIME_PAGE_ROWS
-
-    def _request(self, start_ms: int) -> info_requests.InfoRequest:
-        return info_requests.user_funding(self._context.account_address, start_ms)
-
-    def _read(self, body: bytes) -> Sequence[Item]:
-        return self._context.messages.read_fundings(body)
-
-    def _time_ms(self, item: Item) -> int | None:
-        return item.exchange_time_ms if isinstance(item, FundingUpdate) else None
-
-
 class Recovery:
     """`look_into` gets live orders that the venue did not list; `books` get the state of each dex (those of a
-    new ledger after the fills around its time); `finished` is called when all is known."""
+    new ledger after the fills around its time); `transfers` is None in a session that does not follow them;
+    `finished` is called when all is known."""
 
     def __init__(
         self,
@@ -153,6 +45,7 @@ class Recovery:
         queries: Queries,
         fills: FillSearch,
         funding: FundingSearch,
+        transfers: TransferSearch | None,
         books: LiveBooks,
         look_into: Callable[[InFlightOrder], None],
         finished: Callable[[], None],
@@ -161,6 +54,7 @@ class Recovery:
         self._queries = queries
         self._fills = fills
         self._funding = funding
+        self._transfers = transfers
         self._books = books
         self._look_into = look_into
         self._finished = finished
@@ -177,6 +71,8 @@ class Recovery:
         )
         self._outstanding["fills"] = None
         self._outstanding["funding"] = None
+        if self._transfers is not None:
+            self._outstanding["transfers"] = None
         self.states = {}
         for dex in self._context.dexes:
             self._ask_state(self._generation, dex)
@@ -188,11 +84,13 @@ class Recovery:
     def _ask_history(self) -> None:
         generation = self._generation
         self._fills.search(self._from(self._books.fills_from_ms), lambda: self._done(generation, "fills"))
-        self._search_funding(self._from(self._books.funding_from_ms))
+        self._search_money(self._books.funding_from_ms, self._books.transfers_from_ms)
 
-    def _search_funding(self, start_ms: int) -> None:
+    def _search_money(self, funding_from_ms: int, transfers_from_ms: int) -> None:
         generation = self._generation
-        self._funding.search(start_ms, lambda: self._done(generation, "funding"))
+        self._funding.search(self._from(funding_from_ms), lambda: self._done(generation, "funding"))
+        if self._transfers is not None:
+            self._transfers.search(self._from(transfers_from_ms), lambda: self._done(generation, "transfers"))
 
     def stop(self) -> None:
         """The stream is gone; what is still being asked no longer counts."""
@@ -339,9 +237,9 @@ class Recovery:
         """A new ledger begins with the account's state: there is no history before it to ask for, but the
         fills around its time tell which of them it includes."""
         begin_ms = min(state.exchange_time_ms for state in self.states.values())
-        start_ms = self._from(begin_ms or self._context.venue_now_ms)
-        self._fills.search(start_ms, lambda: self._open(generation))
-        self._search_funding(start_ms)
+        begin_ms = begin_ms or self._context.venue_now_ms
+        self._fills.search(self._from(begin_ms), lambda: self._open(generation))
+        self._search_money(begin_ms, begin_ms)
 
     def _open(self, generation: int) -> None:
         if generation == self._generation:

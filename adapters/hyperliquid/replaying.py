@@ -14,6 +14,11 @@ from domain.event_codec import decode_event
 _FORMERLY = {"sweep_ns": "reconcile_every_ns"}
 """Options that had another name in earlier versions."""
 
+_FORMERLY_NOT = {"thorough_every_ns": 0}
+"""Options that a recording may not name, and what they stand for then: that nothing is asked which the
+version that recorded it did not ask. A recording has no answer to a new question, so every new question comes
+with an option of the session."""
+
 __all__ = ["RecordedSession", "core_options", "make_core"]
 
 
@@ -46,7 +51,8 @@ def make_core(header: RecordedSession) -> HyperliquidPerpetualConnector:
     then decide differently, and no difference a replay finds would mean anything.
     """
     known = set(HyperliquidOptions.__dataclass_fields__)
-    given = {_FORMERLY.get(name, name): value for name, value in header.core_options.items()}
+    named = {_FORMERLY.get(name, name): value for name, value in header.core_options.items()}
+    given = {**_FORMERLY_NOT, **named}
     unknown = sorted(set(given) - known)
     if unknown:
         raise VersionError(

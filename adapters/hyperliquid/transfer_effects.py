@@ -10,9 +10,11 @@ from decimal import Decimal
 
 import msgspec
 
+from adapters.hyperliquid.messages import TransferUpdate
+from domain.discrepancies import Transfer
 from domain.money import MONEY, ZERO, parse_decimal
 
-__all__ = ["collateral_effect"]
+__all__ = ["collateral_effect", "is_of_others", "transfer_of"]
 
 _COLLATERAL = "USDC"
 _SPOT = "spot"
@@ -52,6 +54,26 @@ def collateral_effect(account: str, detail: str) -> Decimal | None:
         return _effect(delta, account)
     except (msgspec.MsgspecError, ValueError):
         return None
+
+
+def is_of_others(account: str, detail: str) -> bool:
+    """Whether a record names who sent and who received, and `account` (lower case) is neither."""
+    delta = msgspec.json.decode(detail)
+    parties = (delta.get("user"), delta.get("destination"))
+    return all(isinstance(party, str) and party.lower() != account for party in parties)
+
+
+def transfer_of(account: str, update: TransferUpdate) -> Transfer:
+    """The transfer that the venue tells, with what it did to the collateral of `account`."""
+    return Transfer(
+        update_key=update.update_key,
+        kind=update.kind,
+        amount=update.amount,
+        token=update.token,
+        detail=update.detail,
+        exchange_time_ms=update.exchange_time_ms,
+        cash_effect=collateral_effect(account, update.detail),
+    )
 
 
 def _effect(delta: _Delta, account: str) -> Decimal | None:

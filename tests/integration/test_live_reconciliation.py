@@ -14,6 +14,7 @@ from adapters.storage.ledger import OrderLedger
 from domain.events import (
     AccountDiscrepancyFound,
     AccountDiscrepancyRepaired,
+    AccountLedgerUpdateBooked,
     AccountPositionAsserted,
     LedgerEvent,
 )
@@ -29,6 +30,7 @@ AMOUNT = Decimal("0.01")
 GRACE_MS = 300
 SETTINGS: dict[str, Any] = {
     "reconcile_every_ns": 300_000_000,
+    "thorough_every_ns": 300_000_000,
     "grace_ms": GRACE_MS,
     "weight_per_minute": 10**6,
 }
@@ -46,6 +48,16 @@ def events(world: RecordedLive) -> list[LedgerEvent]:
 
 def found(world: RecordedLive) -> list[str]:
     return [event.kind for event in events(world) if isinstance(event, AccountDiscrepancyFound)]
+
+
+async def until_deposited(world: RecordedLive, amount: Decimal) -> None:
+    """Wait until the ledger holds this deposit, and no other transfer."""
+
+    def is_booked() -> bool:
+        booked = [event for event in events(world) if isinstance(event, AccountLedgerUpdateBooked)]
+        return [(event.kind, event.amount) for event in booked] == [("deposit", amount)]
+
+    await world.until("the deposit is booked", is_booked)
 
 
 def adjustments(world: RecordedLive) -> list[LedgerEvent]:
@@ -197,6 +209,25 @@ def test_funding_that_the_stream_lost_is_booked() -> None:
         assert world.connector.position(PAIR).funding < 0
 
     run(scenario, kinds=["unbooked_funding"], seed=65)
+
+
+def test_a_deposit_that_the_stream_tells_is_booked_and_no_discrepancy() -> None:
+    async def scenario(world: RecordedLive) -> None:
+        world.sim.create_account(world.account, Decimal(250))
+        await until_deposited(world, Decimal(250))
+
+    run(scenario, kinds=[], seed=68)
+
+
+def test_a_deposit_that_the_stream_lost_is_booked_by_the_next_pass() -> None:
+    async def scenario(world: RecordedLive) -> None:
+        channel = "userNonFundingLedgerUpdates"
+        async with untold(world, channel, asked=channel):
+            world.sim.create_account(world.account, Decimal(250))
+        await until_mended(world)
+        await until_deposited(world, Decimal(250))
+
+    run(scenario, kinds=["unbooked_transfer"], seed=69)
 
 
 def test_a_liquidation_that_the_stream_lost_is_booked() -> None:

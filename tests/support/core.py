@@ -20,7 +20,13 @@ from domain.connector_base import OrderRequest
 from domain.effects import Alert, ConnectStreams, Effect, LookUpOrder, Query, SendAction
 from domain.enums import TradeType
 from domain.event_codec import decode_event, encode_events
-from domain.events import AccountFillBooked, AccountFundingBooked, LedgerEvent, OrderFilled
+from domain.events import (
+    AccountFillBooked,
+    AccountFundingBooked,
+    AccountLedgerUpdateBooked,
+    LedgerEvent,
+    OrderFilled,
+)
 from domain.in_flight_order import InFlightOrder, OrderView
 from domain.inputs import (
     Input,
@@ -213,6 +219,8 @@ class CoreSession:
         self.fills: list[dict[str, Any]] = []
         self.open_orders: list[dict[str, Any]] = []
         self.positions: list[dict[str, Any]] = []
+        self.fundings: list[dict[str, Any]] = []
+        self.transfers: list[dict[str, Any]] = []
         self.answers: dict[str, Any] = {
             "meta": META,
             "spotMeta": SPOT_META,
@@ -221,10 +229,9 @@ class CoreSession:
             "userRateLimit": {"cumVlm": "0.0", "nRequestsUsed": 0, "nRequestsCap": 10_000},
             "clearinghouseState": lambda body: self.account_state(),
             "frontendOpenOrders": lambda body: self.open_orders,
-            "userFillsByTime": lambda body: [
-                fill for fill in self.fills if fill["time"] >= body["startTime"]
-            ],
-            "userFunding": [],
+            "userFillsByTime": lambda body: _since(body, self.fills),
+            "userFunding": lambda body: _since(body, self.fundings),
+            "userNonFundingLedgerUpdates": lambda body: _since(body, self.transfers),
         }
         self._started = started
 
@@ -326,6 +333,7 @@ class CoreSession:
         old = self.connector
         fills = [event.fill for event in self.events if isinstance(event, OrderFilled | AccountFillBooked)]
         funding = [event for event in self.events if isinstance(event, AccountFundingBooked)]
+        transfers = [event for event in self.events if isinstance(event, AccountLedgerUpdateBooked)]
         unfinished = (*old.tracker.live_orders(), *old.tracker.incomplete_orders())
         nonces = [getattr(event, "nonce", 0) for event in self.events]
         started = Started(
@@ -339,14 +347,16 @@ class CoreSession:
                 "positions": tuple(old.positions.values()),
                 "recent_fill_keys": tuple(fill.fill_key for fill in fills),
                 "recent_funding_keys": tuple(event.funding_key for event in funding),
+                "recent_transfer_keys": tuple(event.update_key for event in transfers),
                 "last_fill_time_ms": max((fill.exchange_time_ms for fill in fills), default=0),
                 "last_funding_time_ms": max((event.exchange_time_ms or 0 for event in funding), default=0),
+                "last_transfer_time_ms": max((event.exchange_time_ms or 0 for event in transfers), default=0),
                 **members,
             }
         )
         again = CoreSession(started=started, ledger=self.stored, session_id=0xFEDCBA)
         again.now_ns = self.now_ns + 60 * SECOND
-        again.fills = self.fills
+        again.fills, again.fundings, again.transfers = self.fills, self.fundings, self.transfers
         return again
 
     # -- start-up ------------------------------------------------------------------------------------------
@@ -607,6 +617,11 @@ def facts_of(order: InFlightOrder) -> dict[str, Any]:
     """Every fact an order holds, and its derived state."""
     facts = {name: getattr(order, name) for name in InFlightOrder.__slots__}
     return facts | {"state": order.state, "view": order.view()}
+
+
+def _since(body: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a read by time is answered with."""
+    return [row for row in rows if row["time"] >= body["startTime"]]
 
 
 def _answered(request_id: int, payload: object, *, status: int = 200) -> RequestAnswered:

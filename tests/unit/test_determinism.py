@@ -18,7 +18,6 @@ _SHELL = {
     "auth",
     "backoff",
     "gateway",
-    "history_pages",
     "http_client",
     "info_client",
     "lanes",

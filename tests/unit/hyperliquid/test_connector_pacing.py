@@ -73,7 +73,7 @@ def test_my_own_order_is_asked_about_although_hundreds_of_others_are_too() -> No
     core.answers.pop("orderStatus", None)
     listed = core.answers.pop("frontendOpenOrders")
     core.lose_stream()
-    core.fills += [fill_row(10_000 + n, n, "0.1", time_ms=core.now_ms) for n in range(1, 400)]
+    core.fills += [fill_row(10_000 + n, n, "0.1", time_ms=core.now_ms) for n in range(1, 360)]
     core.connect()
     core.advance(1)
     core.open_orders = []

@@ -15,7 +15,9 @@ from domain.events import (
     AccountDiscrepancyFound,
     AccountDiscrepancyRepaired,
     AccountFundingBooked,
+    AccountLedgerUpdateBooked,
     AccountLeverageChanged,
+    AccountMessageKept,
     AccountPositionAsserted,
     OrderFilled,
 )
@@ -269,12 +271,128 @@ def funding_row(time_ms: int, amount: str) -> dict[str, Any]:
 
 
 def test_a_funding_payment_that_the_stream_withheld_is_found_and_booked(core: CoreSession) -> None:
-    core.answers["userFunding"] = [funding_row(core.now_ms, "-1.25")]
+    core.fundings.append(funding_row(core.now_ms, "-1.25"))
     core.advance(PASS_S)
     assert kinds(core) == ["unbooked_funding"]
     (payment,) = core.events_of(AccountFundingBooked)
     assert (payment.amount, payment.source) == (Decimal("-1.25"), Source.RECONCILIATION)
     finds_nothing_more(core)
+
+
+def transfer_row(time_ms: int, amount: str, kind: str = "deposit", **members: Any) -> dict[str, Any]:
+    return {
+        "time": time_ms,
+        "hash": f"0x{time_ms:064x}",
+        "delta": {"type": kind, "usdc": amount, **members},
+    }
+
+
+def show_transfers(core: CoreSession, *rows: dict[str, Any]) -> None:
+    """Transfers on the stream; the venue's own list has them too."""
+    core.transfers += [row for row in rows if row not in core.transfers]
+    core.frame("userNonFundingLedgerUpdates", {"user": core.account, "nonFundingLedgerUpdates": list(rows)})
+
+
+def transfers(core: CoreSession) -> list[tuple[str, Decimal | None, Source]]:
+    """Kind, amount and source of every transfer that was booked."""
+    return [(event.kind, event.amount, event.source) for event in core.events_of(AccountLedgerUpdateBooked)]
+
+
+def test_a_deposit_is_booked_when_the_stream_tells_it_and_is_no_discrepancy(core: CoreSession) -> None:
+    show_transfers(core, transfer_row(core.now_ms, "250.0"))
+    assert transfers(core) == [("deposit", Decimal(250), Source.STREAM)]
+    core.advance(PASS_S)
+    assert found(core) == []
+    finds_nothing_more(core)
+
+
+def test_a_deposit_that_the_stream_withheld_is_found_and_booked_once(core: CoreSession) -> None:
+    row = transfer_row(core.now_ms, "250.0")
+    core.transfers.append(row)
+    before = len(core.events)
+    core.advance(PASS_S)
+    assert kinds(core) == ["unbooked_transfer"]
+    assert topics_since(core, before) == [
+        "account.discrepancy_found",
+        "account.transfer",
+        "account.discrepancy_repaired",
+    ]
+    assert transfers(core) == [("deposit", Decimal(250), Source.RECONCILIATION)]
+    show_transfers(core, row)
+    finds_nothing_more(core)
+    again = core.restarted().ready()
+    show_transfers(again, row)
+    again.advance(PASS_S)
+    assert transfers(again) == found(again) == []
+
+
+def test_a_deposit_that_is_young_when_it_is_asked_for_is_booked_and_no_discrepancy(
+    core: CoreSession,
+) -> None:
+    core.advance(37)
+    core.transfers.append(transfer_row(core.now_ms, "250.0"))
+    core.advance(4)
+    assert transfers(core) == [("deposit", Decimal(250), Source.QUERY)]
+    assert found(core) == []
+
+
+def test_a_deposit_of_the_time_without_a_stream_or_without_a_process_is_no_discrepancy(
+    core: CoreSession,
+) -> None:
+    core.lose_stream()
+    core.transfers.append(transfer_row(core.now_ms, "250.0"))
+    core.advance(30)
+    core.step(StreamConnected(stream="user"))
+    core.advance(PASS_S)
+    core.transfers.append(transfer_row(core.now_ms, "50.0", "withdraw", fee="1.0"))
+    again = core.restarted().ready()
+    assert [*transfers(core), *transfers(again)] == [
+        ("deposit", Decimal(250), Source.QUERY),
+        ("withdraw", Decimal(50), Source.QUERY),
+    ]
+    assert found(core) == found(again) == []
+
+
+def test_transfers_of_before_the_books_are_in_the_opening_balance() -> None:
+    core = CoreSession()
+    row = transfer_row(BOOKS_BEGIN_MS - 1_000, "250.0")
+    core.begin()
+    show_transfers(core, row)
+    core.connect()
+    core.books()
+    show_transfers(core, row)
+    core.advance(2 * PASS_S)
+    assert transfers(core) == found(core) == []
+
+
+def test_a_transfer_that_names_others_is_kept_and_not_booked(core: CoreSession) -> None:
+    others = {"user": "0x" + "1" * 40, "destination": "0x" + "2" * 40}
+    show_transfers(core, transfer_row(core.now_ms, "250.0", "internalTransfer", **others))
+    core.advance(2 * PASS_S)
+    assert transfers(core) == found(core) == []
+    assert [event.why for event in core.events_of(AccountMessageKept)] == [
+        "a transfer between other accounts"
+    ]
+
+
+def test_more_transfers_than_one_answer_lists_are_asked_for_page_by_page(core: CoreSession) -> None:
+    core.transfers += [transfer_row(core.now_ms + number // 2, f"{number}.5") for number in range(750)]
+    core.answers["userNonFundingLedgerUpdates"] = lambda body: [
+        row for row in core.transfers if row["time"] >= body["startTime"]
+    ][:500]
+    core.advance(PASS_S)
+    assert len(transfers(core)) == 750
+    assert kinds(core) == ["unbooked_transfer"] * 750
+    finds_nothing_more(core)
+
+
+def test_funding_and_transfers_are_asked_for_less_often_than_positions_where_told_so() -> None:
+    options = {"reconcile_every_ns": 10 * 10**9, "thorough_every_ns": 60 * 10**9}
+    core = CoreSession(options=options).ready()
+    questions = ("clearinghouseState", "userFunding", "userNonFundingLedgerUpdates")
+    before = [len(asked(core, kind)) for kind in questions]
+    core.advance(121)
+    assert [len(asked(core, kind)) - many for kind, many in zip(questions, before, strict=True)] == [12, 2, 2]
 
 
 def test_leverage_that_was_changed_elsewhere_is_found_and_taken_over(core: CoreSession) -> None:
@@ -591,6 +709,9 @@ FAILING: dict[str, Callable[[CoreSession], None]] = {
     "an unreadable position": lambda core: core.answers.update(clearinghouseState={"assetPositions": 1}),
     "no answer about fills": lambda core: core.answers.update(userFillsByTime=lambda body: None),
     "no answer about funding": lambda core: core.answers.update(userFunding=lambda body: None),
+    "no answer about transfers": lambda core: core.answers.update(
+        userNonFundingLedgerUpdates=lambda body: None
+    ),
     "no list of orders": lambda core: core.answers.update(frontendOpenOrders=lambda body: None),
 }
 

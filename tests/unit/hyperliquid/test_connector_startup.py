@@ -59,7 +59,13 @@ def test_streams_are_subscribed_for_the_account_and_every_market() -> None:
     core = CoreSession().begin()
     assert core.streams["user"] == tuple(
         {"type": kind, "user": ACCOUNT}
-        for kind in ("orderUpdates", "userEvents", "userFills", "userFundings")
+        for kind in (
+            "orderUpdates",
+            "userEvents",
+            "userFills",
+            "userFundings",
+            "userNonFundingLedgerUpdates",
+        )
     )
     assert {"type": "bbo", "coin": "ETH"} in core.streams["market"]
     assert sum(isinstance(effect, ConnectStreams) for effect in core.effects) == 1
@@ -352,7 +358,14 @@ def test_a_full_page_of_one_instant_does_not_stop_the_paging() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["frontendOpenOrders", "userFillsByTime", "userFunding", "clearinghouseState"]
+    "kind",
+    [
+        "frontendOpenOrders",
+        "userFillsByTime",
+        "userFunding",
+        "userNonFundingLedgerUpdates",
+        "clearinghouseState",
+    ],
 )
 @pytest.mark.parametrize("answer", [None, {"unexpected": True}])
 def test_a_failed_read_is_never_an_empty_answer(kind: str, answer: object) -> None:

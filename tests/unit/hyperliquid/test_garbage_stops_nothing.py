@@ -155,7 +155,13 @@ class Venue:
         core = self.core
         if self.rng.random() < 0.5:
             core.open_orders = [open_order_row(self.some_oid(), cloid=self.some_cloid())]
-        for kind in ("frontendOpenOrders", "userFillsByTime", "userFunding", "clearinghouseState"):
+        for kind in (
+            "frontendOpenOrders",
+            "userFillsByTime",
+            "userFunding",
+            "userNonFundingLedgerUpdates",
+            "clearinghouseState",
+        ):
             core.answers[kind] = lambda body, kind=kind: self._once_spoiled(kind, body)
         core.lose_stream()
         core.connect()

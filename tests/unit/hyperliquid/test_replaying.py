@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import replays
 from adapters.hyperliquid.connector import HyperliquidOptions
 from adapters.hyperliquid.replaying import core_options, make_core
 from adapters.hyperliquid.rewriting import HyperliquidRewriter
@@ -17,9 +19,11 @@ from domain.inputs import StreamFrame, TimerFired
 from replays.cores import CORES_GROUP, REWRITERS_GROUP, installed, installed_core
 from replays.errors import CoreNotFoundError
 from replays.recording import SessionHeader
+from replays.session_file import SessionReader
 from tests.support.core import CoreSession
 from tests.support.recordings import header_of
 
+CORPUS = Path(replays.__file__).parent / "sessions"
 OPTIONS = HyperliquidOptions(
     trading_pairs=("BTC-USD", "kPEPE-USD"),
     signer="0x" + "ab" * 20,
@@ -60,6 +64,12 @@ def test_options_come_back_from_a_header_as_they_were() -> None:
 def test_a_header_this_version_cannot_use_is_refused(members: dict[str, Any], says: str) -> None:
     with pytest.raises(VersionError, match=says):
         make_core(header(**members))
+
+
+def test_a_recording_of_a_version_that_did_not_follow_transfers_is_replayed_without_asking_for_them() -> None:
+    first = SessionReader(CORPUS / "format-1.session").header.core_options
+    assert make_core(header(core_options=first)).options.thorough_every_ns == 0
+    assert make_core(header(core_options=core_options(OPTIONS))).options.thorough_every_ns > 0
 
 
 def test_the_installed_package_says_who_makes_the_core_and_who_rewrites() -> None:
