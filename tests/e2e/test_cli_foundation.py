@@ -126,8 +126,8 @@ def test_a_reader_that_leaves_early_is_no_fault(tmp_path: Path) -> None:
 def test_the_help_imports_nothing_heavy(tmp_path: Path) -> None:
     heavy = ("aiohttp", "zmq", "eth_account", "coincurve", "eventsourcing", "sqlite_utils", "rich", "asyncio")
     probe = (
-        "import sys; from adapters.cli.main import main; main(['--help']); "
-        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+        "import sys; before = {*sys.modules}; from adapters.cli.main import main; main(['--help']); "
+        f"print([name for name in {heavy!r} if name in {{*sys.modules}} - before], file=sys.stderr)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", probe],

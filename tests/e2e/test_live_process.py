@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+from adapters.simulator.command import development_account
 from projections import Views
-from tests.support.process import LiveRun, orderledger, running_venue, wait_for
+from tests.support.process import LiveRun, Venue, orderledger, running_venue, wait_for
 
 
 def test_the_demo_ends_with_equal_books_and_says_what_it_survived(tmp_path: Path) -> None:
@@ -165,19 +167,24 @@ def test_mainnet_needs_the_word_live(tmp_path: Path) -> None:
 
 
 def test_a_venue_that_is_not_there_is_reported_as_unreachable(tmp_path: Path) -> None:
-    with running_venue(seed=19) as venue:
-        run = LiveRun(tmp_path, venue, strategy="", settings="")
-    config = tmp_path / "orderledger.toml"
-    config.write_text(config.read_text().replace("[limits]", "[limits]\nstartup_timeout_s = 2"))
-    run.spawn()
-    assert run.wait() == 5
-    assert venue.http in run.output()
+    funded = development_account(19)
+    account = {"address": funded.address, "private_key": funded.private_key}
+    # Bound and not listening: it refuses, and no venue of another test is given it.
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        run = LiveRun(tmp_path, Venue({"http": url, "accounts": [account]}), strategy="")
+        config = tmp_path / "orderledger.toml"
+        config.write_text(config.read_text().replace("[limits]", "[limits]\nstartup_timeout_s = 2"))
+        run.spawn()
+        assert run.wait() == 5
+    assert url in run.output()
 
 
 def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("orderledger")
     done = subprocess.run(
-        [command, "--version"], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60
+        [command, "--version"], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=180
     )
     assert done.returncode == 0
     assert done.stdout.startswith("orderledger ")

@@ -53,6 +53,7 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         path = Path(shutil.copy(CORPUS / name, folder / (named or name)))
         update(path)
+        rewritten(path, lambda recorded: recorded)
         return path
 
     def pytest(self, *arguments: str, cwd: str = ".", **environment: str) -> Ran:
@@ -63,7 +64,7 @@ class Project:
             env=kept | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=180,
             check=False,
         )
         return Ran(done.returncode, done.stdout + done.stderr)
@@ -203,7 +204,7 @@ def test_the_command_that_is_shown_shows_it_again(project: Project) -> None:
     (command,) = (line.split() for line in said.splitlines() if line.startswith("  orderledger replay "))
     script = Path(sys.executable).with_name(command[0])
     done = subprocess.run(
-        [script, *command[1:]], cwd=project.root, capture_output=True, text=True, timeout=60, check=False
+        [script, *command[1:]], cwd=project.root, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 1
     assert "order.filled of bid" in done.stdout

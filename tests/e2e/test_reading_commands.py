@@ -382,7 +382,10 @@ def test_a_directory_that_cannot_be_written_is_read_all_the_same(
     assert not views_path_for(ledger).exists()
 
 
-def test_a_live_process_is_read_while_it_writes_and_keeps_the_views(ask: Ask, tmp_path: Path) -> None:
+def test_a_live_process_is_read_while_it_writes_and_keeps_the_views(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current_views, "_KEEPER_WAIT_S", 60.0)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.integration.projections.keeper_process", tmp_path / "ledger.db", "20"],
         cwd=ROOT,
@@ -438,7 +441,7 @@ def test_a_reader_that_leaves_causes_no_traceback(tmp_path: Path, arguments: tup
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert len(ended.stdout.splitlines()) == 1

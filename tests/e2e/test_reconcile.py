@@ -52,6 +52,8 @@ SEED = 7
 FUNDS = Decimal(100_000)
 OVERDUE_NS = 60_000_000_000
 """By so much the sessions' clock is behind: what they record is older than any grace time, at once."""
+LONG_GRACE_S = 50
+"""Nothing that a test has just done is older than that, however slow the machine; what is overdue is."""
 
 
 class Answer(NamedTuple):
@@ -123,9 +125,9 @@ class Desk:
     def fill(self, order: str, fraction: str) -> None:
         self.sim.call(lambda sim: sim.fill_order(self.account, order, Decimal(fraction)))
 
-    def later(self) -> None:
+    def later(self, seconds: int = 10) -> None:
         """So much time passes at the venue that everything until now is past the grace time."""
-        self.sim.call(lambda sim: sim.advance(10_000))
+        self.sim.call(lambda sim: sim.advance(1_000 * seconds))
 
     def by_hand(self, act: Callable[[RawClient], Awaitable[Any]]) -> Any:
         """What the account's owner does with another program."""
@@ -203,6 +205,11 @@ class Desk:
         code = main(["reconcile", "--ledger", str(self.ledger), "--simulator-url", self.sim.url, *arguments])
         written = self._capsys.readouterr()
         return Answer(code, written.out, written.err)
+
+    def reconcile_with_a_long_grace_time(self, *arguments: str) -> Answer:
+        config = self.ledger.with_name("patient.toml")
+        config.write_text(f"[reconciliation]\ngrace_s = {LONG_GRACE_S}\n")
+        return self.reconcile("--config", str(config), *arguments)
 
     @property
     def position(self) -> int:
@@ -685,9 +692,10 @@ def test_what_is_too_young_is_neither_called_compared_nor_called_mended(desk: De
         "evidence",
     )
     desk.forge(lambda _, account: account.discrepancy_found(**{name: drift[name] for name in members}))
+    desk.later(LONG_GRACE_S)
     trade_by_hand(desk)
     position = desk.position
-    young = desk.reconcile("--apply", "--json")
+    young = desk.reconcile_with_a_long_grace_time("--apply", "--json")
     assert (young.code, young.json["findings"], desk.position) == (0, [], position)
     assert (
         f"{PAIR}: an execution is too young to be judged, and with it the position"
@@ -703,7 +711,7 @@ def test_what_happens_at_the_moment_is_not_judged(desk: Desk) -> None:
     order = desk.an_order()
     desk.fill(order, "1")
     desk.place_by_hand()
-    assert desk.reconcile().code == 0, "younger than the grace time"
+    assert desk.reconcile_with_a_long_grace_time().code == 0, "younger than the grace time"
     desk.later()
     assert desk.reconcile("--json").kinds == {Kind.MISSING_FILL, Kind.EXTERNAL_ORDER}
 
@@ -769,7 +777,7 @@ def test_who_waits_sees_what_the_venue_is_asked_for(desk: Desk, monkeypatch: pyt
     answer = desk.reconcile("--json")
     assert "asking the venue: fills" in answer.err
     assert answer.json["ok"] is True, "and standard output stays what was asked for"
-    monkeypatch.undo()
+    monkeypatch.setattr(reconcile_command, "_PLAIN_EVERY_S", 3_600.0)
     assert desk.reconcile().err == "", "a venue that answers at once needs no such words"
 
 
