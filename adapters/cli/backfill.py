@@ -328,8 +328,6 @@ def _notes(history: AccountHistory, begin_ms: int) -> list[str]:
                 f"The venue tells the latest {_HISTORY_ROWS:,} statuses of orders: orders that ended without "
                 f"a fill before {_shown(oldest_ms)} are not in the ledger."
             )
-    if report.cash is None:
-        notes.append("The collateral is not in wallets of its own, so its balance is not followed.")
     return notes
 
 

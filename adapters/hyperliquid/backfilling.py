@@ -54,6 +54,7 @@ _Update = TypeVar("_Update", OrderUpdate, TradeUpdate)
 
 _ALIVE = (UpdateStatus.OPEN, UpdateStatus.TRIGGERED)
 _CAUSATION = "backfill"
+_MICRO = Decimal("0.000001")
 _MS_NS = 1_000_000
 
 
@@ -410,24 +411,65 @@ class _Backfilling:
         return found
 
     def _opening_cash(self) -> Decimal | None:
-        """The present cash without all that moved it since the books began."""
-        report = self._history.report
-        if report.cash is None:
+        """The present cash without all that moved it since the books began; None, and a note, where that
+        cannot be known."""
+        if self._history.report.cash is None:
+            self._notes.append(
+                "The collateral is no balance of the perpetuals' own (a unified or portfolio margin account, "
+                "or several tokens), so the books follow no cash."
+            )
             return None
+        cash, unknown = self._cash_before()
+        if cash and not unknown and self._is_whole and cash.copy_abs() > self._rounding():
+            unknown = (
+                f"counted back from the present, the account would have begun with {decimal_text(cash)} "
+                f"{self._history.report.cash_token} instead of nothing, so something moved it that the venue "
+                "does not list (such as a change of the account's mode)"
+            )
+        if unknown:
+            self._notes.append(f"What the cash was when the books began is not known: {unknown}.")
+            return None
+        return cash
+
+    def _cash_before(self) -> tuple[Decimal, str]:
+        """The present cash without all that moved it since, or why that is not known."""
+        report = self._history.report
+        assert report.cash is not None, "cash that is not told is not followed"
         cash = report.cash
         for moved in self._transfers:
             effect = collateral_effect(self._address, moved.detail)
             if effect is None:
-                return None
+                return ZERO, f"what this record did to it cannot be told, {moved.detail:.200}"
             cash = MONEY.subtract(cash, effect)
         for funding in self._fundings:
             cash = MONEY.subtract(cash, funding.amount)
         for pair, chain in self._chains.items():
             if pair in self._history.perps:
                 for fill in chain:
+                    if fill.fee_token != report.cash_token:
+                        return ZERO, f"{pair} settles in {fill.fee_token}, which has no balance here"
                     cash = MONEY.fma(fill.price, _signed(fill), cash)
                     cash = MONEY.add(cash, fill.fee)
-        return cash
+        return cash, ""
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the venue told everything since the account began, and all of it is in these books."""
+        report = self._history.report
+        windows = (report.fills_window, report.fundings_window, report.transfers_window)
+        if any(window is None or window.complete_from_ms > 0 for window in windows):
+            return False
+        counts = (
+            (report.fills, self._fills),
+            (report.fundings, self._fundings),
+            (report.transfers, self._transfers),
+        )
+        return all(len(told or ()) == len(booked) for told, booked in counts)
+
+    def _rounding(self) -> Decimal:
+        """By how much a balance may be off because the venue rounds what it states of each movement."""
+        movements = len(self._fills) + len(self._fundings) + len(self._transfers)
+        return MONEY.multiply(_MICRO, movements)
 
     def _own(self, pair: str) -> Position:
         """The position that the events come to."""

@@ -23,6 +23,7 @@ from adapters.simulator.counterparty import CannotTrade
 from adapters.simulator.engine.options import SPOT_PAIRS, TESTNET_PERPS, SpotPairSpec, VenueOptions
 from domain.enums import OrderState, OrderType
 from domain.events import (
+    AccountBalanceAsserted,
     AccountFillBooked,
     AccountPositionAsserted,
     LedgerEvent,
@@ -56,6 +57,13 @@ def history_of(live: Callable[[Simulator], None], *, since_ms: int = 0, **option
 
 def books(history: AccountHistory, begin_ms: int = START_MS - 1) -> Backfill:
     return backfill(history, venue="hyperliquid", network="simulator", account=ADDRESS, begin_ms=begin_ms)
+
+
+def act(sim: Simulator, action: dict[str, Any]) -> None:
+    answer = sim.chain.apply(
+        lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
+    )
+    assert answer["status"] == "ok", answer
 
 
 def place(sim: Simulator, *entries: dict[str, Any]) -> list[int]:
@@ -429,10 +437,62 @@ def test_a_liquidation_whose_order_the_venue_does_not_tell_belongs_to_the_accoun
     assert len(folded(made.events)) == 2
 
 
-def test_cash_that_cannot_be_followed_has_no_opening() -> None:
-    made = books(history_of(bought_in_parts, abstraction="unifiedAccount"))
+@pytest.mark.parametrize("mode", ["unifiedAccount", "portfolioMargin"])
+def test_cash_that_is_a_spot_balance_is_not_followed_and_that_is_said(mode: str) -> None:
+    history = history_of(bought_in_parts, abstraction=mode)
+    made = books(history)
+    assert_ends_where_the_venue_is(made, history)
     assert made.opening_cash is None
-    assert made.findings == []
+    assert [note[:70] for note in made.notes] == [
+        "The collateral is no balance of the perpetuals' own (a unified or port"
+    ]
+    assert not [event for event in made.events if isinstance(event, AccountBalanceAsserted)]
+
+
+def mode_changed(sim: Simulator) -> None:
+    """To a unified account and back, after which the collateral lies elsewhere; nothing lists that."""
+    sim.advance(5)
+    for mode in ("unifiedAccount", "disabled"):
+        act(sim, {"type": "userSetAbstraction", "user": ADDRESS, "abstraction": mode, "nonce": START_MS})
+    sim.advance(5)
+    act(sim, {"type": "usdClassTransfer", "amount": "5000", "toPerp": True, "nonce": START_MS})
+
+
+def test_cash_that_moved_in_ways_the_venue_does_not_list_is_not_guessed() -> None:
+    made = books(history_of(mode_changed))
+    assert made.opening_cash is None
+    assert made.notes == [
+        "What the cash was when the books began is not known: counted back from the present, the account "
+        "would have begun with -1000000 USDC instead of nothing, so something moved it that the venue does "
+        "not list (such as a change of the account's mode)."
+    ]
+
+
+def test_cash_after_a_transfer_of_an_unknown_kind_is_not_guessed() -> None:
+    history = history_of(bought_in_parts)
+    (transfer,) = history.report.transfers or ()
+    odd = msgspec.structs.replace(transfer, kind="news", detail='{"type":"news"}')
+    made = books(
+        msgspec.structs.replace(history, report=msgspec.structs.replace(history.report, transfers=[odd]))
+    )
+    assert made.opening_cash is None
+    assert made.notes == [
+        "What the cash was when the books began is not known: what this record did to it cannot be told, "
+        '{"type":"news"}.'
+    ]
+
+
+def test_cash_of_markets_that_settle_in_another_token_is_not_guessed() -> None:
+    history = history_of(bought_in_parts)
+    fills = [
+        msgspec.structs.replace(update, fill=msgspec.structs.replace(update.fill, fee_token="USDH"))
+        for update in history.report.fills or ()
+    ]
+    made = books(
+        msgspec.structs.replace(history, report=msgspec.structs.replace(history.report, fills=fills))
+    )
+    assert made.opening_cash is None
+    assert "BTC-USD settles in USDH" in made.notes[0]
 
 
 @pytest.mark.parametrize("cut_ms", [-1, 0, 5])
@@ -464,13 +524,6 @@ def test_a_stop_that_was_triggered_and_its_sibling_that_was_not_end_as_the_venue
 # -- spot ----------------------------------------------------------------------------------------------------
 
 HYPE = "HYPE:0x0d01dc56dcaaca66ad901c959b4011ec"
-
-
-def act(sim: Simulator, action: dict[str, Any]) -> None:
-    answer = sim.chain.apply(
-        lambda exchange, now: exchange.execute(ADDRESS, action, signer=ADDRESS, now_ms=now)
-    )
-    assert answer["status"] == "ok", answer
 
 
 def trade_spot(sim: Simulator, is_buy: bool, size: str, price: str) -> None:
