@@ -269,7 +269,7 @@ def test_a_ledger_with_spot_trades_reconciles_without_a_finding(
         ]
         assert shown(capsys, "verify", "--ledger", ledger)["ok"]
         assert main(["reconcile", "--ledger", ledger, "--simulator-url", trading.url]) == ExitCode.OK
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "Nothing differs" in said
     assert "1 cash balance compared" in said
 
