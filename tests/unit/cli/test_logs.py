@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.cli import logs
 from adapters.cli.config import LogSettings
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.logs import BackgroundHandler, set_up_logs
@@ -21,7 +22,8 @@ _log = logging.getLogger("orderledger.test")
 
 
 @pytest.fixture(autouse=True)
-def _root_logger() -> Iterator[None]:
+def _root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(logs, "_PATIENCE_S", 60.0)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = []

@@ -53,7 +53,7 @@ class Recording:
             self.recorder.record(frame, NOTHING)
 
     def close(self) -> list[Path]:
-        assert self.recorder.close()
+        assert self.recorder.close(60)
         assert self.failures == []
         return self.recorder.paths
 
