@@ -99,10 +99,10 @@ class BlockReader:
         """Check what the file begins with. Raises for anything that this version cannot read."""
         magic = self._file.read(_MAGIC_BYTES)
         if not magic:
-            raise EmptyRecordingError(self.path, "the file is empty.")
+            raise EmptyRecordingError(self.path, "the file is empty: nothing was recorded into it.")
         if magic[: len(_NAME)] != _NAME[: len(magic)]:
             hint = " It is an SQLite file: a ledger?" if _SQLITE.startswith(magic) else ""
-            raise ForeignRecordingError(self.path, f"this is no recording of Order Ledger.{hint}")
+            raise ForeignRecordingError(self.path, f"this is no recording of Order Ledger: check the path.{hint}")
         if len(magic) < _MAGIC_BYTES:
             raise self.damaged("it ends within its first bytes")
         version = int.from_bytes(magic[len(_NAME) :], "little")

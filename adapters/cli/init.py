@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     file = Path(options.file)
     if options.dir is not None:
         file = Path(options.dir) / DEFAULT_CONFIG_FILE
-    elif file.is_dir():
+    elif os.path.isdir(file):
         file = file / DEFAULT_CONFIG_FILE
     key_file = file.with_name(_KEY_FILE)
     _check(file, force=options.force, makes_folders=options.dir is not None)

@@ -44,7 +44,7 @@ def check_output(
 
 def refuse_device(output: Path) -> None:
     """Refuse to put a file in the place of a device or a pipe. Raises `CommandError` (USAGE)."""
-    if output.exists() and not output.is_file() and not output.is_dir():
+    if os.path.exists(output) and not os.path.isfile(output) and not os.path.isdir(output):
         raise _refused(f"{output} is no file, and would be replaced by one: name another.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,7 @@ def open_readable(files: Sequence[Path], output: Path, *, force: bool) -> Readab
 def check_recording_output(files: Sequence[Path], output: Path, *, force: bool) -> None:
     """Refuse an output that cannot be written, is there, or is one of the recordings. Raises `CommandError`
     (USAGE)."""
-    if output.exists() and any(output.samefile(path) for path in files):
+    if os.path.exists(output) and any(output.samefile(path) for path in files):
         raise CommandError(f"{output} is the recording itself: name another file.", ExitCode.USAGE)
     refuse_device(output)
     check_output(output, if_there="" if force else "--force replaces it")

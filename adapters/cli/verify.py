@@ -102,9 +102,13 @@ def _seals(path: Path | None) -> list[Seal] | None:
     try:
         seals = read_seals(path)
     except SealFileError as error:
-        raise CommandError(f"{error}.", ExitCode.NOT_FOUND if not path.exists() else ExitCode.USAGE) from None
+        unreadable = isinstance(error.__cause__, OSError)
+        raise CommandError(
+            f"{error}. `orderledger seal -o FILE` writes such a file.",
+            ExitCode.NOT_FOUND if unreadable else ExitCode.LEDGER_DAMAGED,
+        ) from None
     if not seals:
-        raise CommandError(f"{path} holds no seal to compare with.", ExitCode.USAGE)
+        raise CommandError(f"{path} holds no seal to compare with.", ExitCode.NOT_FOUND)
     return seals
 
 
