@@ -89,6 +89,9 @@ _SOURCES: dict[type[Input], Source] = {
 _RESERVED_PREFIXES = ("account:", "external:")
 _TEXT_MAX = 200
 
+PRICE_AGE_NS = 60_000_000_000
+"""So old a book may be and still give the price that protects a MARKET order."""
+
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks for. `amount` in base units; `price` in quote units, not needed for MARKET.
@@ -433,6 +436,15 @@ class ConnectorBase(ABC):
             raise InvalidOrderError("not_positive", f"The {name} must be above zero, not {value!s:.40}.")
         return value
 
+    def _check_age(self, book: OrderBook) -> None:
+        """A market that says nothing while others do is noticed by no one else."""
+        if book.told_at_ns is not None and self.now_ns - book.told_at_ns > PRICE_AGE_NS:
+            age_s = (self.now_ns - book.told_at_ns) // 1_000_000_000
+            raise OrderRefusedError(
+                "stale_price",
+                f"The last price of {book.trading_pair} is {age_s} s old: wait for its book or pass a price.",
+            )
+
     @staticmethod
     def _check_rule(rule: TradingRule, price: Decimal, amount: Decimal, *, is_market: bool) -> None:
         refusal = rule.check_quantized(price, amount, is_market=is_market)
@@ -471,6 +483,8 @@ class ConnectorBase(ABC):
                     "no_reference_price",
                     f"No price is known for {request.trading_pair} yet: wait for its book or pass a price.",
                 )
+            if trigger is None and book is not None:
+                self._check_age(book)
             price = self._market_price(rule, side, reference, order_type)
         else:
             price = rule.quantize_price(asked, side)

@@ -46,14 +46,16 @@ class Sweep(msgspec.Struct, frozen=True, gc=False):
 class OrderBook:
     """Bids and asks, best first. Not thread-safe: one loop feeds it and reads it.
 
-    `exchange_time_ms` is the venue's time of the newest update taken in, -1 before the first.
+    `exchange_time_ms` is the venue's time of the newest update taken in, -1 before the first; `told_at_ns`
+    our own (integer nanoseconds UTC), for who asks how old its prices are; None where nobody keeps it.
     """
 
-    __slots__ = ("_asks", "_bids", "_stale_updates", "exchange_time_ms", "trading_pair")
+    __slots__ = ("_asks", "_bids", "_stale_updates", "exchange_time_ms", "told_at_ns", "trading_pair")
 
     def __init__(self, trading_pair: str) -> None:
         self.trading_pair = trading_pair
         self.exchange_time_ms = -1
+        self.told_at_ns: int | None = None
         self._bids: list[BookLevel] = []
         self._asks: list[BookLevel] = []
         self._stale_updates = 0
@@ -106,6 +108,10 @@ class OrderBook:
         self._bids = bid
         self._asks = ask
         return True
+
+    def expect_anew(self) -> None:
+        """Take in the next update whatever its time: the feed begins again. Prices stay until then."""
+        self.exchange_time_ms = -1
 
     def _is_new(self, exchange_time_ms: int) -> bool:
         # Equal times are taken in: the snapshot and the best prices of one block carry the same time.

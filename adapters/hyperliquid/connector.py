@@ -85,6 +85,9 @@ MARGIN_MAX = Decimal(10**12)
 WEIGHT_PER_MINUTE_MIN = 200
 """With less weight the questions of the start do not fit between what is kept for cancels and orders."""
 
+CLOCKS_APART_MS = 60_000
+"""So far ahead of the venue's clock, as far as it is known, a price may be dated."""
+
 _BEFORE_SENDING = ("start", "metadata", "account")
 """What must be known before anything is sent."""
 
@@ -335,6 +338,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         elif lost.stream == "market":
             # Prices age from here on; nothing is valued or protected by them until they are told anew.
             self._await(*(f"book of {pair}" for pair in self.order_books))
+            for book in self.order_books.values():
+                book.expect_anew()
 
     def _on_stream_frame(self, frame: StreamFrame) -> None:
         self.frames += 1
@@ -473,6 +478,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         book = self.order_books.get(item.trading_pair)
         if book is None:
             return
+        if item.exchange_time_ms > self._context.venue_now_ms + CLOCKS_APART_MS:
+            # Nothing true would be newer: taken in, it would be the last price for as long as it says.
+            self._alert(
+                "unusable_prices",
+                f"{item.trading_pair}: prices of {item.exchange_time_ms} ms, a time to come, are left out.",
+            )
+            return
         try:
             if isinstance(item, BestPrices):
                 moved = book.apply_best(item.bid, item.ask, item.exchange_time_ms)
@@ -482,6 +494,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._alert("unusable_prices", str(error))
             return
         if moved:
+            book.told_at_ns = self.now_ns
             self._books_moved[item.trading_pair] = None
             if self._waiting_for:
                 self._settled(f"book of {item.trading_pair}")

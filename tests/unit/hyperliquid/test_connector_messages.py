@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.enums import Liquidity
+from domain.enums import Liquidity, OrderType
+from domain.errors import OrderRefusedError
 from domain.events import (
     AccountFillBooked,
     AccountFundingBooked,
@@ -177,6 +178,37 @@ def test_prices_no_book_can_have_are_said_and_stop_nothing(core: CoreSession) ->
     core.frame("l2Book", book, stream="market")
     assert core.alert_codes() == ["unusable_prices"] * 3
     assert core.connector.order_book("BTC-USD").mid_price == 43210
+
+
+def test_a_price_of_a_time_to_come_does_not_stop_the_clock_of_its_market(core: CoreSession) -> None:
+    garbled = {"coin": "BTC", "time": core.now_ms * 10, "bbo": [None, None]}
+    core.frame("bbo", garbled, stream="market")
+    assert core.alert_codes() == ["unusable_prices"]
+    core.best("BTC", bid="43219.0", ask="43221.0")
+    assert core.connector.order_book("BTC-USD").mid_price == 43220
+
+
+def test_a_market_stream_that_begins_again_is_believed_whatever_its_times(core: CoreSession) -> None:
+    ahead = {"coin": "BTC", "time": core.now_ms + 30_000, "bbo": [{"px": "43000", "sz": "1", "n": 1}] * 2}
+    core.frame("bbo", ahead, stream="market")
+    core.lose_stream("market")
+    assert not core.connector.ready
+    core.best("BTC", bid="43219.0", ask="43221.0")
+    assert core.connector.order_book("BTC-USD").mid_price == 43220
+    core.best("ETH", bid="2000", ask="2001")
+    assert core.connector.ready
+
+
+def test_a_market_order_is_not_priced_from_a_book_that_says_nothing_any_more(core: CoreSession) -> None:
+    core.best("BTC")
+    for _ in range(13):
+        core.advance(5)
+        core.best("ETH", bid="2000", ask="2001")
+    with pytest.raises(OrderRefusedError, match=r"BTC-USD is 65 s old: wait.*or pass a price") as refused:
+        core.connector.buy("BTC-USD", Decimal(1), order_type=OrderType.MARKET)
+    assert refused.value.reason_code == "stale_price"
+    core.best("BTC")
+    assert core.connector.buy("BTC-USD", Decimal(1), order_type=OrderType.MARKET)
 
 
 def test_prices_of_a_market_that_is_not_followed_are_nobodys(core: CoreSession) -> None:
