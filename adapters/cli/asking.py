@@ -25,6 +25,7 @@ from projections import Filter, OrderNotInViewsError, PositionNotInViewsError, V
 __all__ = [
     "Asked",
     "Source",
+    "add_asking_command",
     "add_at_option",
     "add_books_options",
     "add_filter_options",
@@ -62,6 +63,23 @@ class Asked(msgspec.Struct, frozen=True):
                 with suppress(OrderNotInViewsError):
                     return self.views.find_order(cloid_for(name))
             raise unknown
+
+
+def add_asking_command(
+    subparsers: Any, name: str, help_line: str, shape: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a command that shows rows of the views as of now or of `--at`; `shape` is that of its JSON."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=help_line,
+        description=f"Show {help_line}. With --json: one JSON {shape}. Amounts, prices and fees are decimal "
+        "strings, times are integers (*_ns: nanoseconds, *_ms: milliseconds, since 1970 UTC).",
+    )
+    parser.add_argument("--json", action="store_true", help=f"print one JSON {shape}")
+    add_books_options(parser)
+    add_at_option(parser)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_books_options(parser: argparse.ArgumentParser) -> None:

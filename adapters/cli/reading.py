@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from adapters.cli.asking import (
-    add_at_option,
-    add_books_options,
+    add_asking_command,
     add_filter_options,
     asked,
     row_count,
@@ -34,25 +34,10 @@ from projections import FillRow, OrderHistory, OrderRow, PositionRow
 
 __all__ = ["register"]
 
-_JSON_NOTE = (
-    "With --json: one JSON {shape}. Amounts, prices and fees are decimal strings, times are integers (*_ns: "
-    "nanoseconds, *_ms: milliseconds, since 1970 UTC)."
-)
-
 
 def register(subparsers: Any) -> None:
     """Add the commands."""
-
-    def add(name: str, help_line: str, shape: str, run: Callable[[argparse.Namespace], int]) -> Any:
-        parser = subparsers.add_parser(
-            name, help=help_line, description=f"Show {help_line}. {_JSON_NOTE.format(shape=shape)}"
-        )
-        parser.add_argument("--json", action="store_true", help=f"print one JSON {shape}")
-        add_books_options(parser)
-        add_at_option(parser)
-        parser.set_defaults(run=run)
-        return parser
-
+    add = partial(add_asking_command, subparsers)
     orders = add("orders", "every order with its state", "array of orders", _orders)
     add_filter_options(orders, state=True, tag=True, time_of="created")
     open_orders = add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from adapters.cli.exit_codes import CommandError, ExitCode
 from replays.errors import EmptyRecordingError, RecordingError, SessionChainError
 from replays.session_file import SessionParts, read_sessions
 
-__all__ = ["open_recording", "refused_recording"]
+__all__ = ["input_number", "open_recording", "refused_recording"]
 
 
 def open_recording(paths: Sequence[Path]) -> SessionParts:
@@ -35,6 +36,13 @@ def open_recording(paths: Sequence[Path]) -> SessionParts:
         raise CommandError(
             f"{error.filename} cannot be read: {error.strerror}.", ExitCode.NOT_FOUND
         ) from None
+
+
+def input_number(text: str) -> int:
+    """The sequence number of an input, for `argparse`."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"not the number of an input: {text!r}")
+    return int(text)
 
 
 def refused_recording(error: RecordingError) -> CommandError:

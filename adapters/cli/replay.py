@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.cli.chosen_ledger import refuse_no_file
 from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.cli.recordings import open_recording, refused_recording
+from adapters.cli.recordings import input_number, open_recording, refused_recording
 from adapters.cli.replay_stepping import show_moment, show_steps
 from adapters.storage.errors import LedgerNotFoundError
 from adapters.storage.ledger import OrderLedger
@@ -57,9 +57,9 @@ def register(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a recording, or all its parts")
-    parser.add_argument("--until", metavar="SEQ", type=_sequence, help="end after this input")
+    parser.add_argument("--until", metavar="SEQ", type=input_number, help="end after this input")
     parser.add_argument(
-        "--at", metavar="SEQ", type=_sequence, help="show the open orders and positions after this input"
+        "--at", metavar="SEQ", type=input_number, help="show the open orders and positions after this input"
     )
     parser.add_argument("--step", action="store_true", help="show what each input changed, one after another")
     parser.add_argument(
@@ -71,12 +71,6 @@ def register(subparsers: Any) -> None:
         help="print one JSON object (with --step: one for each input that changed something)",
     )
     parser.set_defaults(run=_run)
-
-
-def _sequence(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"not the number of an input: {text!r}")
-    return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from adapters.cli.asking import (
     Asked,
-    add_at_option,
-    add_books_options,
+    add_asking_command,
     add_filter_options,
     asked,
     row_count,
@@ -33,29 +33,17 @@ from projections import FundingRow, Latency, PnlRow, StatsRow, pnl, pnl_between,
 
 __all__ = ["add_mark_options", "profit_rows", "register"]
 
-_JSON_NOTE = "With --json: one JSON array of {rows}. Amounts are decimal strings, times are integers (*_ns)."
-
 
 def register(subparsers: Any) -> None:
     """Add the commands."""
-
-    def add(name: str, help_line: str, rows: str, run: Callable[[argparse.Namespace], int]) -> Any:
-        parser = subparsers.add_parser(
-            name, help=help_line, description=f"Show {help_line}. {_JSON_NOTE.format(rows=rows)}"
-        )
-        parser.add_argument("--json", action="store_true", help=f"print one JSON array of {rows}")
-        add_books_options(parser)
-        add_at_option(parser)
-        parser.set_defaults(run=run)
-        return parser
-
-    funding = add("funding", "every funding payment", "payments", _funding)
+    add = partial(add_asking_command, subparsers)
+    funding = add("funding", "every funding payment", "array of payments", _funding)
     add_filter_options(funding, time_of="paid (the venue's time)")
     funding.add_argument("--limit", metavar="N", type=row_count, help="only the latest N")
     profit = add(
         "pnl",
         "profit, fees and funding per market and in all",
-        "markets, then one row per account with a trading_pair of null",
+        "array of markets, then one row per account with a trading_pair of null",
         _pnl,
     )
     add_filter_options(profit, tag=True, time_of="booked (recorded)")
@@ -63,7 +51,7 @@ def register(subparsers: Any) -> None:
     statistics = add(
         "stats",
         "fill ratio, time to acknowledge, slippage, fees, refusals",
-        "markets, then one of all with a trading_pair of null",
+        "array of markets, then one of all with a trading_pair of null",
         _stats,
     )
     add_filter_options(statistics, state=True, tag=True, time_of="created")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.cli.exit_codes import CommandError, ExitCode
+from adapters.cli.recordings import input_number
 from adapters.cli.rewritten import (
     Readable,
     add_output,
@@ -64,7 +65,7 @@ def register_cut(commands: Any) -> None:
     parser.add_argument(
         "--to", metavar="TIME", dest="to_ns", type=_time, help="nothing after this time (ISO 8601, UTC)"
     )
-    parser.add_argument("--until", metavar="SEQ", type=_sequence, help="nothing after this input")
+    parser.add_argument("--until", metavar="SEQ", type=input_number, help="nothing after this input")
     parser.add_argument("--note", metavar="TEXT", help="a line for the header: what the recording shows")
     parser.set_defaults(run=_cut)
 
@@ -163,9 +164,3 @@ def _time(text: str) -> int:
         time = time.replace(tzinfo=UTC)
     since = time - datetime.fromtimestamp(0, UTC)
     return (since.days * 86_400 + since.seconds) * _NS_PER_S + since.microseconds * 1_000
-
-
-def _sequence(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"not the number of an input: {text!r}")
-    return int(text)

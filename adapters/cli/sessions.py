@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from adapters.cli.exit_codes import CommandError, ExitCode
-from adapters.cli.recordings import open_recording, refused_recording
+from adapters.cli.recordings import input_number, open_recording, refused_recording
 from adapters.cli.session_cut import register_cut
 from adapters.cli.shrink import register_shrink
 from replays.errors import DamagedRecordingError, RecordingError
@@ -144,9 +144,9 @@ def _register_show(commands: Any) -> None:
         help="only what concerns these client order ids",
     )
     parser.add_argument(
-        "--from", metavar="SEQ", dest="first", type=_sequence, default=0, help="from this input"
+        "--from", metavar="SEQ", dest="first", type=input_number, default=0, help="from this input"
     )
-    parser.add_argument("--to", metavar="SEQ", dest="last", type=_sequence, help="up to this input")
+    parser.add_argument("--to", metavar="SEQ", dest="last", type=input_number, help="up to this input")
     parser.add_argument(
         "--kind", metavar="KIND,...", type=_kinds, default=(), help="only these kinds, such as stream_frame"
     )
@@ -259,12 +259,6 @@ def _utc(at_ns: int) -> str | None:
         return None
     seconds, rest = divmod(at_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def _sequence(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"not the number of an input: {text!r}")
-    return int(text)
 
 
 def _text(text: str) -> str:
