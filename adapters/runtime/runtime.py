@@ -149,8 +149,10 @@ class LedgerRuntime:
         entry = (condition, waiter)
         self._idle_waiters.append(entry)
         try:
-            if await asyncio.wait_for(waiter, timeout_s):
-                return True
+            # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes with the result.
+            async with asyncio.timeout(timeout_s):
+                if await waiter:
+                    return True
         except TimeoutError:
             pass
         finally:

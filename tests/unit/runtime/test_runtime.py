@@ -245,6 +245,27 @@ def test_a_fault_ends_a_wait_that_is_under_way() -> None:
     run(scenario)
 
 
+def test_who_is_told_to_end_just_when_what_was_waited_for_comes_does_end() -> None:
+    async def scenario(shell: ScriptedShell) -> None:
+        await shell.begin()
+        loop = asyncio.get_running_loop()
+        looks = iter([False])
+
+        def holds() -> bool:
+            if not next(looks, True):
+                return False
+            loop.call_soon(waiting.cancel)
+            return True
+
+        waiting = asyncio.ensure_future(shell.runtime.until(holds, 3_600))
+        await asyncio.sleep(0)
+        shell.runtime.deliver(TimerFired())
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    run(scenario)
+
+
 def test_an_orderly_stop_waits_until_everything_is_durable_and_told() -> None:
     async def scenario(shell: ScriptedShell) -> None:
         await shell.begin(event_of("a", send(1)))
