@@ -231,7 +231,7 @@ def test_a_directory_that_is_not_there_is_said(log: MemoryLog, tmp_path: Path) -
 @pytest.fixture
 def keeper(log: MemoryLog, views: Path) -> Iterator[ProjectionRunner]:
     with ProjectionRunner(log, views) as runner:
-        assert runner.wait_for(40, 10)
+        assert runner.wait_for(40, 60)
         yield runner
 
 
@@ -247,7 +247,7 @@ def test_a_rebuild_beside_a_live_keeper_is_taken_over_by_it(
         assert len(asked.fills()) == 10
     events.created("later")
     log.append(events.events[-1])
-    assert keeper.wait_for(41, 10)
+    assert keeper.wait_for(41, 60)
     with Views(views) as asked:
         assert asked.order("later") is not None
     assert not _left_beside(views)
@@ -263,7 +263,9 @@ def test_readers_see_the_old_or_the_new_views_and_nothing_between(
     def read() -> None:
         try:
             with Views(views) as asked:
-                while not done.is_set():
+                is_last = False
+                while not is_last:
+                    is_last = done.is_set()
                     with asked.frozen():
                         seen.add((asked.position, len(asked.orders()), len(asked.fills())))
         except BaseException as error:
@@ -290,7 +292,7 @@ def test_an_offer_made_for_another_ledger_is_thrown_away(
     foreign.replace(offered_path(views))
     events.created("later")
     log.append(events.events[-1])
-    assert keeper.wait_for(41, 10)
+    assert keeper.wait_for(41, 60)
     rebuild(log, views)
     assert not offered_path(views).exists()
     catch_up(MemoryLog(events.events[:40]), views.with_name("reference.db"))
