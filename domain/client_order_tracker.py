@@ -44,7 +44,11 @@ from domain.money import MONEY, ZERO
 from domain.order_params import OrderParams
 from domain.updates import Change, OrderDetails, OrderUpdate, Stamp, TradeUpdate, UpdateStatus
 
-__all__ = ["ClientOrderTracker", "external_order_id", "lookup_key"]
+__all__ = ["LOOKUP_PREFIXES", "ClientOrderTracker", "external_order_id", "lookup_key"]
+
+_BY_EXCHANGE_ID, _BY_VENUE_KEY = "oid:", "key:"
+LOOKUP_PREFIXES = (_BY_EXCHANGE_ID, _BY_VENUE_KEY)
+"""What lookup keys begin with. No client order id does, or one order would be taken for another."""
 
 _CLOSING_EVENTS: dict[ClosingKind, type[OrderCancelled | OrderFailed | OrderExpired]] = {
     ClosingKind.CANCELLED: OrderCancelled,
@@ -67,9 +71,9 @@ def external_order_id(venue: str, exchange_order_id: str) -> str:
 def lookup_key(venue_order_key: str | None, exchange_order_id: str | None) -> str:
     """The name under which an order unknown to memory is held and looked up in the ledger."""
     if venue_order_key is not None:
-        return f"key:{venue_order_key}"
+        return f"{_BY_VENUE_KEY}{venue_order_key}"
     assert exchange_order_id is not None, "an update names its order"
-    return f"oid:{exchange_order_id}"
+    return f"{_BY_EXCHANGE_ID}{exchange_order_id}"
 
 
 class ClientOrderTracker:
@@ -889,9 +893,9 @@ class ClientOrderTracker:
         """Hand an order what was held for any of its ids."""
         if not self._held:
             return
-        keys = [f"oid:{exchange_order_id}" for exchange_order_id in order.exchange_order_ids]
+        keys = [lookup_key(None, exchange_order_id) for exchange_order_id in order.exchange_order_ids]
         if not order.is_external:
-            keys.append(f"key:{order.venue_order_key}")
+            keys.append(lookup_key(order.venue_order_key, None))
         for key in keys:
             for update in self._held.pop(key, []):
                 self._reprocess(update)

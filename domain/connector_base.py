@@ -22,7 +22,7 @@ from domain.client_order_id import (
     InvalidClientOrderIdError,
     validate_user_order_id,
 )
-from domain.client_order_tracker import ClientOrderTracker
+from domain.client_order_tracker import LOOKUP_PREFIXES, ClientOrderTracker
 from domain.effects import Alert, Effect, LookUpOrder
 from domain.enums import ClosingKind, OrderType, PositionAction, Source, TimeInForce, TradeType
 from domain.errors import (
@@ -86,7 +86,9 @@ _SOURCES: dict[type[Input], Source] = {
     OrderLookedUp: Source.RECONCILIATION,
 }
 
-_RESERVED_PREFIXES = ("account:", "external:")
+_RESERVED_PREFIXES = ("account:", "external:", *LOOKUP_PREFIXES)
+"""The ledger keeps other things under these, or finds orders by them."""
+
 _TEXT_MAX = 200
 
 PRICE_AGE_NS = 60_000_000_000
@@ -289,13 +291,17 @@ class ConnectorBase(ABC):
                     self._claim(params)
                     claimed.append(params.venue_order_key)
                 orders.append(params)
+            # Before the command leaves: from then on another thread may step it and look the order up.
+            for params in orders:
+                self._issued[params.client_order_id] = None
+            self._command(PlaceOrders(orders=tuple(orders)))
         except BaseException:
+            # Nothing is recorded, so that the same ids may be tried again.
+            for params in orders:
+                self._issued.pop(params.client_order_id, None)
             for key in claimed:
                 self._used_ids.pop(hash(key), None)  # deterministic: outside the step
             raise
-        for params in orders:
-            self._issued[params.client_order_id] = None
-        self._command(PlaceOrders(orders=tuple(orders)))
         return tuple(params.client_order_id for params in orders)
 
     def cancel(self, client_order_id: str) -> None:

@@ -237,13 +237,14 @@ class OrderLedger(Application[str]):
     def resolve(self, key: str) -> str | None:
         """The client order id that a text stands for, or None.
 
-        A client order id, exactly; else a lookup key if it has the form of one (`oid:…`, `key:…`); else an
-        exchange order id; else a venue order key. All exact; for beginnings there is `find_prefix`.
+        A lookup key if it has the form of one (`oid:…`, `key:…`), and then nothing else, whatever ids there
+        are; else a client order id; else an exchange order id; else a venue order key. All exact; for
+        beginnings there is `find_prefix`.
         """
-        if self._index.originators_by_prefix(key, 1) == [key]:
-            return key
         if key.startswith((EXCHANGE_ID_PREFIX, VENUE_KEY_PREFIX)):
             return self._index.originator_of_key(key)
+        if self._index.originators_by_prefix(key, 1) == [key]:
+            return key
         for candidate in (EXCHANGE_ID_PREFIX + key, VENUE_KEY_PREFIX + key):
             originator_id = self._index.originator_of_key(candidate)
             if originator_id is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from adapters.storage.ledger import OrderLedger
 from domain.events import (
     OrderAmended,
@@ -86,6 +88,18 @@ def test_a_key_keeps_pointing_at_the_order_that_took_it_first(ledger: OrderLedge
     ledger.append([acknowledged(1, 1, exchange_order_id="5"), acknowledged(2, 1, exchange_order_id="5")])
     ledger.append([acknowledged(3, 1, exchange_order_id="5")])
     assert ledger.resolve("oid:5") == order_id(1)
+
+
+def test_a_lookup_key_is_never_taken_for_the_client_order_id_of_another_order(ledger: OrderLedger) -> None:
+    """Ledgers of versions that allowed such ids may hold one."""
+    for number, former in ((1, "oid:777"), (2, "key:0x" + "ee" * 16)):
+        ledger.append([msgspec.structs.replace(event, originator_id=former) for event in life(number)])
+    assert ledger.resolve("oid:777") is None
+    assert ledger.resolve("key:0x" + "ee" * 16) is None
+    ledger.append([acknowledged(3, 1, exchange_order_id="777")])
+    assert ledger.resolve("oid:777") == order_id(3)
+    assert ledger.resolve("10000001") == "oid:777", "it is found by its exchange id"
+    assert ledger.find_prefix("oid:") == ["oid:777"]
 
 
 def test_keys_of_a_refused_submission_are_not_taken(ledger: OrderLedger) -> None:

@@ -11,9 +11,12 @@ import pytest
 from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.restoring import read_started
 from adapters.hyperliquid.connector import VENUE
+from adapters.storage.keys import EXCHANGE_ID_PREFIX, VENUE_KEY_PREFIX
 from adapters.storage.ledger import OrderLedger
-from domain.errors import DuplicateOrderIdError, InvalidOrderError
-from domain.inputs import PlaceOrders
+from domain.connector_base import OrderRequest
+from domain.enums import TradeType
+from domain.errors import DuplicateOrderIdError, InvalidOrderError, TradingHaltedError, UnknownOrderError
+from domain.inputs import Input, PlaceOrders
 from projections import catch_up
 from tests.support.core import ACCOUNT, CoreSession
 
@@ -25,7 +28,14 @@ def place(core: CoreSession, **options: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "client_order_id", ["account:hyperliquid:" + ACCOUNT, "external:hyperliquid:77", "external:"]
+    "client_order_id",
+    [
+        "account:hyperliquid:" + ACCOUNT,
+        "external:hyperliquid:77",
+        "external:",
+        EXCHANGE_ID_PREFIX + "777",
+        VENUE_KEY_PREFIX + USERS_CLOID,
+    ],
 )
 def test_ids_under_which_the_ledger_keeps_other_things_are_refused(client_order_id: str) -> None:
     core = CoreSession().ready()
@@ -75,3 +85,34 @@ def test_an_id_of_any_earlier_session_is_refused_after_a_restart(tmp_path: Path)
                 place(again, client_order_id=used)
         assert place(again, client_order_id="0x" + "77" * 16)
         assert [type(item) for item in again.inbox] == [PlaceOrders]
+
+
+def test_an_id_whose_order_could_not_be_taken_may_be_tried_again() -> None:
+    core = CoreSession().ready()
+
+    def too_many(item: Input) -> None:
+        raise TradingHaltedError("too many inputs wait")
+
+    ids = ("my own", USERS_CLOID)
+    core.connector.attach(too_many)
+    batch = [
+        OrderRequest(
+            trading_pair="BTC-USD",
+            trade_type=TradeType.BUY,
+            amount=Decimal(1),
+            price=Decimal(43210),
+            client_order_id=client_order_id,
+        )
+        for client_order_id in ids
+    ]
+    with pytest.raises(TradingHaltedError, match="too many"):
+        core.connector.place(batch)
+    for client_order_id in ids:
+        with pytest.raises(UnknownOrderError):
+            core.connector.cancel(client_order_id)
+    core.connector.attach(core.inbox_put)
+    assert core.connector.place(batch) == ids
+    core.step_commands()
+    assert [core.state(client_order_id) for client_order_id in ids] == ["pending_submit"] * 2
+    with pytest.raises(DuplicateOrderIdError):
+        core.connector.place(batch)
