@@ -89,14 +89,14 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Rank(IntEnum):
-    """What comes first of what happened in one millisecond: an order before its fills, its end after them,
-    and what takes the place of a leg before the end of that leg."""
+    """What comes first of what happened in one millisecond: an order and each of its legs before their
+    fills, its end after them, and what takes the place of a leg before the end of that leg."""
 
     TRANSFER = 0
     ORDER = 1
     TRIGGER = 2
-    FILL = 3
-    LEG = 4
+    LEG = 3
+    FILL = 4
     END = 5
     FUNDING = 6
 
@@ -141,13 +141,14 @@ class _Leg(NamedTuple):
 
     def is_followed_by(self, leg: _Leg) -> bool:
         """Whether another leg under the same client id took the place of this one: an amend cancels and
-        places within one block (sheet 4.2)."""
+        places within one block (sheet 4.2). What was refused takes no place."""
         return (
             self.end is not None
             and self.end.status is UpdateStatus.CANCELLED
             and self.end.exchange_time_ms == leg.placed_ms
             and self.details.trading_pair == leg.details.trading_pair
             and self.details.trade_type is leg.details.trade_type
+            and (leg.end is None or leg.end.status is not UpdateStatus.FAILED)
         )
 
 

@@ -284,6 +284,40 @@ def test_the_legs_of_an_amended_order_are_one_order(cut_ms: int, legs: int, amou
     assert (order.price, order.amount, order.filled_amount) == (D(42000), D(amount), D(filled))
 
 
+def test_an_order_that_is_amended_twice_and_executed_within_one_millisecond_goes_on() -> None:
+    def live(sim: Simulator) -> None:
+        (oid,) = place(sim, limit(BTC, True, "43000", "0.04", cloid=venue_cloid(1)))
+        sim.fill_order(ADDRESS, oid, D("0.5"))
+        for amount in ("0.05", "0.03"):
+            (row,) = sim.chain.read({"type": "openOrders", "user": ADDRESS})
+            modify(sim, row["oid"], limit(BTC, True, "43000", amount, cloid=venue_cloid(1)))
+        (row,) = sim.chain.read({"type": "openOrders", "user": ADDRESS})
+        sim.fill_order(ADDRESS, row["oid"], D("0.5"))
+
+    history = history_of(live)
+    made = books(history)
+    assert_ends_where_the_venue_is(made, history)
+    (order,) = folded(made.events).values()
+    assert (order.id, len(order.exchange_order_ids)) == (venue_cloid(1), 3)
+    assert (order.filled_amount, order.remaining_amount) == (D("0.035"), D("0.015"))
+
+
+def test_what_the_venue_refused_took_the_place_of_no_order() -> None:
+    def live(sim: Simulator) -> None:
+        (oid,) = place(sim, limit(BTC, True, "43000", "0.04", cloid=venue_cloid(1)))
+        sim.fill_order(ADDRESS, oid, D("0.5"))
+        act(sim, {"type": "cancel", "cancels": [{"a": BTC, "o": oid}]})
+        place(sim, limit(BTC, True, "43000", "0.04", tif="Ioc", reduce_only=True, cloid=venue_cloid(1)))
+
+    history = history_of(live)
+    made = books(history)
+    assert_ends_where_the_venue_is(made, history)
+    assert [(order.state, order.filled_amount) for order in folded(made.events).values()] == [
+        (OrderState.CANCELLED, D("0.02")),
+        (OrderState.FAILED, D(0)),
+    ]
+
+
 def test_of_several_orders_under_one_client_id_the_latest_has_it() -> None:
     def live(sim: Simulator) -> None:
         for price in ("43000", "42000"):
