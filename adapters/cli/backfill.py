@@ -22,6 +22,7 @@ from adapters.cli.config_reading import load_config
 from adapters.cli.exact_json import exact_builtins
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import Moment, point_in_time
+from adapters.cli.reconciled import count_text
 from adapters.cli.run import network_of
 from adapters.cli.text_table import Column, output_width, printable, text_table, utc_time
 from adapters.hyperliquid.addresses import AddressError, lowercase_address
@@ -340,8 +341,9 @@ def _text(result: BackfillResult) -> str:
     lines = [
         f"{result.ledger}: {result.account} on {result.network}, "
         f"from {begin} to {_shown(result.taken_at_ms)}",
-        f"{result.events:,} events: {result.orders:,} orders ({result.open_orders:,} open), "
-        f"{result.fills:,} fills, {result.fundings:,} funding payments, {result.transfers:,} transfers",
+        f"{count_text(result.events, 'events')}: {count_text(result.orders, 'orders')} "
+        f"({result.open_orders:,} open), {count_text(result.fills, 'fills')}, "
+        f"{count_text(result.fundings, 'funding payments')}, {count_text(result.transfers, 'transfers')}",
     ]
     if result.opening_cash is not None and result.cash is not None:
         lines.append(f"cash: {decimal_text(result.opening_cash)}, now {decimal_text(result.cash)}")

@@ -582,6 +582,43 @@ def test_a_live_process_knows_backfilled_orders_by_their_client_ids_and_goes_on_
     asyncio.run(scenario())
 
 
+def test_a_live_process_leaves_backfilled_spot_positions_as_they_are() -> None:
+    async def scenario() -> None:
+        async with live(seed=SEED) as running:
+            sim = running.sim
+            sim.run_market(False)
+            action = {"type": "usdClassTransfer", "amount": "5000", "toPerp": False, "nonce": START_MS}
+            sim.chain.apply(
+                lambda exchange, now: exchange.execute(ACCOUNT, action, signer=ACCOUNT, now_ms=now)
+            )
+            by_hand(sim, limit(SPOT, True, "25", "4"))
+            sim.trade("@107", is_buy=False, size=D(4), price=D(25))
+            sim.advance(10_000)
+            arguments = ["--network", "simulator", "--simulator-url", sim.url, "--account", ACCOUNT]
+            ledger = ["--ledger", str(running.ledger_path)]
+            code = await asyncio.to_thread(main, ["backfill", "--from-earliest", *arguments, *ledger])
+            assert code == ExitCode.OK
+            sim.run_market(True)
+            async with running.session(reconcile_every_ns=300_000_000, weight_per_minute=10**6):
+                connector = running.connector
+                held = connector.position("HYPE-USDC").amount
+                assert held == D("3.9984")
+                await running.until("a pass is made", lambda: connector.status()["reconciliations"] > 0)
+                by_hand(sim, limit(SPOT, False, "26", "1"))
+                sim.trade("@107", is_buy=True, size=D(1), price=D(26))
+                await running.until(
+                    "what is sold is booked", lambda: connector.position("HYPE-USDC").amount == held - 1
+                )
+                later = connector.status()["reconciliations"] + 2
+                await running.until(
+                    "the books were compared again", lambda: connector.status()["reconciliations"] >= later
+                )
+                assert connector.status()["discrepancies_found"] == 0
+                assert connector.position("HYPE-USDC").amount == held - 1
+
+    asyncio.run(scenario())
+
+
 def test_a_backfilled_order_is_found_by_its_client_id_and_by_the_text_that_led_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
