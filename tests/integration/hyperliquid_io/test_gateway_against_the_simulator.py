@@ -235,7 +235,7 @@ def test_an_answer_lost_after_acceptance_leaves_an_order_that_the_stream_shows()
 
 def test_a_request_lost_on_the_way_cannot_be_told_from_an_answer_lost() -> None:
     async def scenario() -> None:
-        async with desk(options=GatewayOptions(action_timeout_seconds=1.0)) as running:
+        async with desk(options=GatewayOptions(action_timeout_seconds=3.0)) as running:
             running.simulator.faults.inject(Fault("request_lost", action="order", params={"how": "hang"}))
             outcome = await running.buy()
             assert outcome == RequestFailed(request_id=outcome.request_id, reason="timeout", sent=True)
