@@ -256,6 +256,7 @@ class LiveProcess:
                 weight_per_minute=config.limits.request_weight_per_minute,
                 retention_ns=config.ledger.done_order_retention_s * 1_000_000_000,
                 not_found_limit=config.limits.not_found_limit,
+                not_found_span_ns=config.limits.not_found_span_s * 1_000_000_000,
                 reconcile_every_ns=config.reconciliation.every_s * 1_000_000_000,
                 grace_ms=round(config.reconciliation.grace_s * 1_000),
                 assert_every_ns=config.reconciliation.assert_every_s * 1_000_000_000,

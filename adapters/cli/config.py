@@ -299,6 +299,15 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             "before it is taken for cancelled.",
         ),
     ] = 3
+    not_found_span_s: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=3600,
+            description="For how long at least the venue must not know a live order before it is taken for "
+            "cancelled: the venue's servers may lag behind each other.",
+        ),
+    ] = 30
     request_weight_per_minute: Annotated[
         int,
         Meta(

@@ -98,6 +98,10 @@ MISSING_FILL_NS = 2 * SECOND
 class HyperliquidOptions:
     """What a person may set. Times in ms or ns as named; `slippage` is a fraction of the reference price.
 
+    An order that was live counts as gone when the venue has not known it `not_found_limit` times in a row and
+    for `not_found_span_ns`, and shows no end and no fill of it. 0, as in recordings of versions that had no
+    such option: the times alone count.
+
     `order_ttl_ms` is how long after sending the venue may still accept an order (its `expiresAfter`); the
     shorter, the sooner an unknown outcome becomes a final answer. `weight_share` is this process's part of
     the weight per minute of its IP address. The books are compared with the venue every `reconcile_every_ns`;
@@ -115,6 +119,7 @@ class HyperliquidOptions:
     weight_per_minute: int = 1200
     retention_ns: int = 60 * SECOND
     not_found_limit: int = 3
+    not_found_span_ns: int = 30 * SECOND
     reconcile_every_ns: int = 60 * SECOND
     grace_ms: int = 5_000
     assert_every_ns: int = 3_600 * SECOND
@@ -209,6 +214,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._fills.search,
             self._outbox.cancel,
             lambda: self._reconciler.suspect(),
+            missing_span_ns=options.not_found_span_ns,
         )
         self._recovery = Recovery(
             self._context,

@@ -2,6 +2,10 @@
 
 Absence is proven only when the venue does not know the order, the venue's own clock has passed the request's
 expiry by a margin, and no fill of it exists. Until then the order stays as it is, with its outcome unknown.
+
+That an order which the venue had acknowledged is gone is never proven, because the servers that answer may
+lag behind (sheet 11.2, "stale reads"). It is concluded after the venue has not known it for long enough, and
+tells neither an end nor a fill of it; and it is said aloud.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from dataclasses import dataclass
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, SECOND, Context
-from adapters.hyperliquid.messages import Kept, MessageError, read_venue_time
+from adapters.hyperliquid.messages import Kept, MessageError, UnknownStatus, read_venue_time
 from adapters.hyperliquid.queries import Queries
 from domain.enums import PositionAction, RequestState, Submission
 from domain.in_flight_order import InFlightOrder
@@ -48,11 +52,15 @@ class _Case:
     fill_searches: int = 0
     by_key: bool = False
     """The exchange id turned out to be another order's: the client id is asked for instead."""
+    missing_since_ns: int = 0
+    """When the venue first said, without a sign of life since, that it does not know the order."""
 
 
 class Resolver:
     """`search_fills(start_ms, done)` books whatever the venue has since then; `cancel` queues a cancel;
-    `doubt` asks for a comparison with the account's state."""
+    `doubt` asks for a comparison with the account's state. For `missing_span_ns` at least the venue must not
+    have known an acknowledged order before it counts as gone; 0 stands for versions that counted answers
+    alone, asked nothing more and said nothing."""
 
     def __init__(
         self,
@@ -61,14 +69,18 @@ class Resolver:
         search_fills: Callable[[int, Callable[[], None]], None],
         cancel: Callable[[InFlightOrder, str], None],
         doubt: Callable[[], None],
+        *,
+        missing_span_ns: int,
     ) -> None:
         self._context = context
         self._queries = queries
         self._search_fills = search_fills
         self._cancel = cancel
         self._doubt = doubt
+        self._missing_span_ns = missing_span_ns
         self._cases: dict[str, _Case] = {}
         self._cancel_retries: dict[str, int] = {}
+        self._looked_for: dict[str, None] = {}
 
     @property
     def open_cases(self) -> int:
@@ -79,8 +91,13 @@ class Resolver:
         case = self._cases.get(order.id)
         if case is None:
             case = self._cases[order.id] = _Case()
-        if not case.asking:
+        if not case.asking and not self._comes_in_its_turn(order, case):
             self._ask(order, case)
+
+    def _comes_in_its_turn(self, order: InFlightOrder, case: _Case) -> bool:
+        """Whether another answer would be too soon: the server that lagged a moment ago still does."""
+        is_missing = order.is_open and order.not_found_count > 0
+        return case.waiting and is_missing and self._missing_span_ns > 0
 
     def watch(self, order_id: str) -> None:
         """Some time after a request: look into the order if nothing has been seen of its outcome."""
@@ -263,7 +280,7 @@ class Resolver:
         context, order_id = self._context, order.id
         if order.submission is Submission.ACKNOWLEDGED or order.expires_at_ms is None:
             context.tracker.not_found(order)
-            self._settle(order, case)
+            self._on_missing(order, case)
         elif self._is_past_expiry(order, case):
             case.asking = True
             self._search_fills(self._since_ms(order), lambda: self._on_absence_checked(order_id))
@@ -309,6 +326,95 @@ class Resolver:
             order, "the venue does not know the order, its expiry has passed, and it has no fill"
         )
         self._settle(order, case)
+
+    # -- an order that was acknowledged, and that the venue does not know any more ---------------------------
+
+    def _on_missing(self, order: InFlightOrder, case: _Case) -> None:
+        context = self._context
+        if order.not_found_count == 1 or not case.missing_since_ns:
+            # Also where an earlier session began to count: what it heard may be long ago.
+            case.missing_since_ns = context.now_ns()
+        span_ns = context.now_ns() - case.missing_since_ns
+        if not context.tracker.is_missing(order) or span_ns < self._missing_span_ns:
+            self._settle(order, case)
+        elif self._missing_span_ns:
+            self._look_for(order, case)
+        else:
+            context.tracker.gone(order)
+            self._settle(order, case)
+
+    def _look_for(self, order: InFlightOrder, case: _Case) -> None:
+        """The last look before it counts as gone: among all former orders, then among all fills. One look is
+        enough for all orders that are missing, since an outage may have taken many at once."""
+        case.asking = True
+        is_under_way = bool(self._looked_for)
+        self._looked_for[order.id] = None
+        if not is_under_way:
+            self._queries.ask(
+                info_requests.historical_orders(self._context.account_address), self._on_former_orders
+            )
+
+    def _on_former_orders(self, body: bytes | None) -> None:
+        context = self._context
+        looked_for, self._looked_for = self._looked_for, {}
+        items = None
+        if body is not None:
+            try:
+                items = context.messages.read_historical_orders(body)
+            except MessageError as error:
+                context.alert("unreadable_answer", f"historicalOrders: {error}")
+        told: dict[str, dict[str | None, None]] = {}
+        for item in items or ():
+            if not isinstance(item, OrderUpdate | UnknownStatus):
+                continue
+            order = context.tracker.find(item.venue_order_key, item.exchange_order_id)
+            if order is None or order.id not in looked_for:
+                continue
+            legs = told.setdefault(order.id, {})
+            if item.exchange_order_id not in legs:
+                # Newest first: what a leg was before does not count.
+                legs[item.exchange_order_id] = None
+                context.take(item)
+        missing = []
+        for order_id in looked_for:
+            found = self._found(order_id)
+            if found is None:
+                continue
+            order, case = found
+            if items is None or order_id in told:
+                # Whatever it was that was told, the venue knows the order: from here on it counts anew.
+                case.missing_since_ns = case.missing_since_ns if items is None else context.now_ns()
+                self._settle(order, case)
+            else:
+                case.asking = True
+                missing.append(order)
+        if missing:
+            since_ms = min(self._since_ms(order) for order in missing)
+            self._search_fills(since_ms, lambda: self._on_nothing_told([order.id for order in missing]))
+
+    def _on_nothing_told(self, order_ids: list[str]) -> None:
+        for order_id in order_ids:
+            found = self._found(order_id)
+            if found is None:
+                continue
+            order, case = found
+            if self._context.tracker.is_missing(order):
+                self._conclude_gone(order, case)
+            self._settle(order, case)
+
+    def _conclude_gone(self, order: InFlightOrder, case: _Case) -> None:
+        context = self._context
+        span_s = (context.now_ns() - case.missing_since_ns) // SECOND
+        count = order.not_found_count
+        context.tracker.gone(order)
+        context.alert(
+            "order_gone",
+            f"Concluded, not told: the venue had acknowledged the order, has not known it for {span_s} s"
+            f" ({count} answers), and shows neither an end nor a fill of it. It counts as cancelled unless it"
+            " shows again; look at the account before you rely on that.",
+            level="warning" if order.is_external else "error",
+            order=order.id,
+        )
 
     # -- fills that are missing ----------------------------------------------------------------------------
 

@@ -126,6 +126,20 @@ class TrackerSession:
         self.status(UpdateStatus.OPEN, oid, order=order)
         return order
 
+    def not_found(self, order: InFlightOrder, times: int = 1) -> list[LedgerEvent]:
+        """So many answers, a second apart, that the venue does not know the order."""
+        for _ in range(times):
+            self.advance(1)
+            self.stamp(Source.QUERY)
+            self.tracker.not_found(order)
+        return self.collect()
+
+    def gone(self, order: InFlightOrder) -> list[LedgerEvent]:
+        """Not found often enough, and taken for gone."""
+        events = self.not_found(order, self.tracker.not_found_limit)
+        self.tracker.gone(order)
+        return events + self.collect()
+
     def amending(self, order: InFlightOrder, amount: str | Decimal, price: str = "101") -> Decimal:
         """A requested amend; returns the amount the replacement is sent with."""
         self.stamp(Source.COMMAND)

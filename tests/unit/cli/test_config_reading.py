@@ -180,6 +180,7 @@ def test_a_mistake_says_where_what_was_found_what_is_allowed_and_what_was_meant(
         ("limits.not_found_limit = 2.5", "limits.not_found_limit", "a whole number from 1 to 100"),
         ("limits.not_found_limit = true", "limits.not_found_limit", "a whole number from 1 to 100"),
         ("limits.not_found_limit = 0", "limits.not_found_limit", "a whole number from 1 to 100"),
+        ("limits.not_found_span_s = 4", "limits.not_found_span_s", "a whole number from 5 to 3600"),
         ("shutdown.timeout_s = inf", "shutdown.timeout_s", "a number from 0.1 to 600"),
         ("ledger.path = ''", "ledger.path", "a text that is not empty"),
         ("venue.trading_pairs = 'BTC-USD'", "venue.trading_pairs", "a list of texts"),

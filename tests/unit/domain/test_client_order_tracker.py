@@ -188,8 +188,8 @@ def test_a_refusal_of_an_order_that_has_executed_is_observed_only(session: Track
 def test_an_unknown_submit_fails_only_when_absence_is_proven(session: TrackerSession) -> None:
     order = session.sent()
     session.tracker.submit_unknown(order, "no_answer", "timed out")
-    for _ in range(10):
-        session.tracker.not_found(order)
+    session.not_found(order, 10)
+    session.tracker.gone(order)
     assert (state(order), order.outcome_unknown) == ("pending_submit", True)
     session.tracker.absent(order, "the venue does not know it and its expiry has passed")
     session.collect()
@@ -203,25 +203,41 @@ def test_absence_proves_nothing_about_an_order_that_lived(session: TrackerSessio
     assert state(order) == "open"
 
 
-def test_a_live_order_not_found_often_enough_counts_as_cancelled(session: TrackerSession) -> None:
+def test_a_live_order_not_found_often_enough_is_missing_and_may_be_taken_for_gone(
+    session: TrackerSession,
+) -> None:
     order = session.opened()
     for count in (1, 2):
-        session.tracker.not_found(order)
-        assert (state(order), order.not_found_count) == ("open", count)
-    session.tracker.not_found(order)
-    session.collect()
+        session.not_found(order)
+        session.tracker.gone(order)
+        assert session.collect() == []
+        assert (order.not_found_count, session.tracker.is_missing(order)) == (count, False)
+    session.not_found(order)
+    assert (state(order), session.tracker.is_missing(order)) == ("open", True)
+    session.tracker.gone(order)
+    assert topics(session.collect()) == ["order.cancelled"]
     assert (state(order), order.view().reason_code) == ("cancelled", "not_found")
-    session.tracker.not_found(order)
+    assert session.not_found(order) == []
+    assert not session.tracker.is_missing(order)
+
+
+def test_two_answers_of_one_instant_are_one_observation(session: TrackerSession) -> None:
+    order = session.opened()
+    session.not_found(order)
+    for _ in range(5):
+        session.tracker.not_found(order)
     assert session.collect() == []
+    assert order.not_found_count == 1
+    session.not_found(order)
+    assert order.not_found_count == 2
 
 
 @pytest.mark.parametrize("sign", ["open", "fill", "triggered", "new leg"])
 def test_any_sign_of_life_starts_the_not_found_count_anew(session: TrackerSession, sign: str) -> None:
     order = session.opened()
     for _ in range(2):
-        session.tracker.not_found(order)
-        session.tracker.not_found(order)
-        session.collect()
+        session.not_found(order, 2)
+        assert order.not_found_count == 2
         if sign == "open":
             session.status(OPEN, order=order)
         elif sign == "fill":
@@ -236,9 +252,7 @@ def test_any_sign_of_life_starts_the_not_found_count_anew(session: TrackerSessio
 
 def test_evidence_refutes_an_end_that_was_concluded_from_absence(session: TrackerSession) -> None:
     order = session.opened()
-    for _ in range(3):
-        session.tracker.not_found(order)
-    session.collect()
+    session.gone(order)
     assert state(order) == "cancelled"
     assert topics(session.status(OPEN, order=order)) == ["order.acknowledged"]
     assert state(order) == "open"
@@ -249,9 +263,7 @@ def test_an_end_from_absence_that_the_venue_confirms_is_told_once_and_cannot_be_
     session: TrackerSession,
 ) -> None:
     order = session.opened()
-    for _ in range(3):
-        session.tracker.not_found(order)
-    session.collect()
+    session.gone(order)
     assert topics(session.status(CANCELLED, order=order)) == ["order.observed"]
     assert session.status(CANCELLED, order=order) == []
     session.status(OPEN, order=order, time_ms=START_MS + 9)
@@ -601,9 +613,7 @@ def test_what_comes_late_keeps_a_done_order_in_memory_as_long_again() -> None:
 def test_a_live_order_never_leaves_memory_not_even_one_that_came_back_to_life() -> None:
     session = TrackerSession(retention_ns=1)
     order = session.opened()
-    for _ in range(3):
-        session.tracker.not_found(order)
-    session.collect()
+    session.gone(order)
     session.status(OPEN, order=order, time_ms=START_MS + 7)
     session.advance(1000)
     session.tracker.evict_done(session.now_ns)

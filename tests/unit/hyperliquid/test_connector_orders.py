@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from domain.enums import OrderType, PositionAction, RequestState, TimeInForce
-from domain.events import OrderFailed, OrderFilled, OrderSubmitted
+from domain.events import OrderFailed, OrderFilled, OrderNotFound, OrderSubmitted
 from domain.inputs import AmendOrder
 from tests.support.core import (
+    SECOND,
     START_MS,
     CoreSession,
     fill_row,
@@ -426,12 +427,184 @@ def test_an_order_without_any_outcome_is_looked_into_after_a_while(core: CoreSes
     assert core.take_query("orderStatus").body["oid"] == order
 
 
-def test_a_live_order_the_venue_forgets_is_cancelled_after_several_answers(core: CoreSession) -> None:
-    order = core.open(5)
+# -- an order that was acknowledged, and that the venue does not know any more -------------------------------
+
+
+def forgotten(core: CoreSession, **options: Any) -> str:
+    """An open order of which the venue knows nothing any more, from its next list on."""
+    order = core.open(5, **options)
     core.answers["orderStatus"] = {"status": "unknownOid"}
+    core.answers["historicalOrders"] = []
     core.open_orders = []
-    core.advance(90)
+    return order
+
+
+def not_found_seconds(core: CoreSession, order: str) -> list[float]:
+    """When the venue did not know it, in seconds after the first time."""
+    times = [event.recorded_at_ns for event in core.stored[order] if isinstance(event, OrderNotFound)]
+    return [(time_ns - times[0]) / SECOND for time_ns in times]
+
+
+def test_a_live_order_the_venue_forgets_is_taken_for_gone_after_a_while_and_that_is_said(
+    core: CoreSession,
+) -> None:
+    order = forgotten(core)
+    core.advance(60 + 29)
+    assert core.state(order) == "open"
+    assert "order_gone" not in core.alert_codes()
+    core.advance(5)
     assert reason(core, order) == ("cancelled", "not_found")
+    assert not_found_seconds(core, order) == [0, 0.25, 0.75, 1.75, 3.75, 7.75, 15.75, 30.75]
+    (alert,) = [alert for alert in core.alerts if alert.code == "order_gone"]
+    assert (alert.level, alert.client_order_id) == ("error", order)
+    assert "30 s (8 answers)" in alert.message
+    assert core.connector.status()["open_cases"] == 0
+    core.assert_consistent()
+
+
+def test_a_node_that_lags_for_some_seconds_after_a_reconnect_takes_no_order(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.lose_stream()
+    core.connect()
+    core.advance(3)
+    assert core.order(order).not_found_count
+    core.open_orders = [open_order_row(5, cloid=order)]
+    core.answers["orderStatus"] = order_status_answer(5, "open", cloid=order)
+    core.advance(600)
+    assert core.state(order) == "open"
+    assert core.order(order).not_found_count == 0
+    assert core.alert_codes() == ["stream_lost"]
+    assert core.connector.status()["open_cases"] == 0
+
+
+def test_lists_that_lack_an_order_again_and_again_do_not_hasten_the_answers(core: CoreSession) -> None:
+    order = forgotten(core)
+    for _ in range(10):
+        core.lose_stream()
+        core.connect()
+        core.advance(0.1)
+    assert not_found_seconds(core, order) == [0, 0.25, 0.75]
+    assert core.state(order) == "open"
+
+
+def test_an_order_missing_since_an_earlier_session_is_given_the_whole_time_again(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.advance(75)
+    assert core.order(order).not_found_count > 3
+    again = core.restarted()
+    for kind in ("orderStatus", "historicalOrders"):
+        again.answers[kind] = core.answers[kind]
+    again.ready()
+    again.advance(29)
+    assert again.state(order) == "open"
+    again.advance(5)
+    assert reason(again, order) == ("cancelled", "not_found")
+
+
+def test_an_order_the_venue_only_lists_among_the_former_ones_ends_as_it_says(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.answers["historicalOrders"] = [
+        order_status_answer(5, status, cloid=order, time_ms=time_ms)["order"]
+        for status, time_ms in (("marginCanceled", START_MS + 9), ("open", START_MS))
+    ]
+    core.advance(95)
+    assert reason(core, order) == ("cancelled", "insufficient_margin")
+    assert "order_gone" not in core.alert_codes()
+    assert core.connector.status()["open_cases"] == 0
+
+
+def test_an_order_that_is_open_by_the_list_of_former_ones_is_not_gone(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.answers["historicalOrders"] = [order_status_answer(5, "open", cloid=order)["order"]]
+    core.advance(600)
+    assert core.state(order) == "open"
+    assert "order_gone" not in core.alert_codes()
+    core.answers["historicalOrders"] = []
+    core.advance(95)
+    assert reason(core, order) == ("cancelled", "not_found")
+
+
+def test_an_order_whose_former_status_this_version_does_not_know_is_not_gone(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.answers["historicalOrders"] = [order_status_answer(5, "frobnicated", cloid=order)["order"]]
+    core.advance(600)
+    assert core.state(order) == "open"
+    assert core.alert_codes() == ["unknown_status"]
+
+
+@pytest.mark.parametrize("unheard", ["historicalOrders", "userFillsByTime"])
+def test_an_order_is_not_gone_while_the_last_look_has_no_answer(core: CoreSession, unheard: str) -> None:
+    order = forgotten(core)
+    core.advance(70)
+    core.answers[unheard] = None
+    core.advance(60)
+    assert core.state(order) == "open"
+    core.answers[unheard] = []
+    core.advance(30)
+    assert reason(core, order) == ("cancelled", "not_found")
+
+
+def test_a_list_of_former_orders_that_cannot_be_read_proves_nothing(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.answers["historicalOrders"] = {"not": "a list"}
+    core.advance(120)
+    assert core.state(order) == "open"
+    assert "unreadable_answer" in core.alert_codes()
+
+
+def test_a_fill_found_by_the_last_look_shows_that_the_order_lived(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.advance(70)
+    core.fills = [fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms)]
+    core.advance(25)
+    assert (core.state(order), core.view(order).filled_amount) == ("partially_filled", Decimal("0.4"))
+    assert "order_gone" not in core.alert_codes()
+
+
+def test_one_last_look_is_enough_for_all_orders_that_are_missing(core: CoreSession) -> None:
+    asked: list[str] = []
+
+    def former(body: dict[str, Any]) -> list[Any]:
+        asked.append(body["type"])
+        return []
+
+    orders = [core.open(oid) for oid in range(1, 11)]
+    core.answers["orderStatus"] = {"status": "unknownOid"}
+    core.answers["historicalOrders"] = former
+    core.open_orders = []
+    core.advance(100)
+    assert [core.state(order) for order in orders] == ["cancelled"] * 10
+    assert len(asked) == 1
+    assert core.alert_codes() == ["order_gone"] * 10
+
+
+def test_an_order_placed_elsewhere_that_is_gone_is_a_warning(core: CoreSession) -> None:
+    core.status(7, "open")
+    order = "external:hyperliquid:7"
+    core.answers["orderStatus"] = {"status": "unknownOid"}
+    core.answers["historicalOrders"] = []
+    core.advance(100)
+    assert reason(core, order) == ("cancelled", "not_found")
+    assert [(alert.code, alert.level) for alert in core.alerts] == [("order_gone", "warning")]
+
+
+def test_the_time_that_an_order_must_be_missing_can_be_chosen() -> None:
+    core = CoreSession(options={"not_found_span_ns": 300 * SECOND}).ready()
+    order = forgotten(core)
+    core.advance(60 + 299)
+    assert core.state(order) == "open"
+    core.advance(20)
+    assert reason(core, order) == ("cancelled", "not_found")
+
+
+def test_without_a_span_answers_alone_count_as_in_versions_that_had_none() -> None:
+    core = CoreSession(options={"not_found_span_ns": 0}).ready()
+    order = forgotten(core)
+    core.advance(62)
+    assert reason(core, order) == ("cancelled", "not_found")
+    assert not_found_seconds(core, order) == [0, 0.25, 0.75]
+    assert core.alerts == []
+    assert not any(query["type"] == "historicalOrders" for query in (each.body for each in core.queries))
 
 
 def test_another_order_under_the_same_exchange_id_says_nothing_about_mine(core: CoreSession) -> None:
@@ -445,8 +618,9 @@ def test_another_order_under_the_same_exchange_id_says_nothing_about_mine(core: 
         return {"status": "unknownOid"}
 
     core.answers["orderStatus"] = answer
+    core.answers["historicalOrders"] = [order_status_answer(5, "open", cloid=later)["order"]]
     core.open_orders = [open_order_row(5, cloid=later)]
-    core.advance(90)
+    core.advance(95)
     assert reason(core, mine) == ("cancelled", "not_found")
     assert core.state(later) == "open"
 

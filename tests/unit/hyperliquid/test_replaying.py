@@ -66,10 +66,13 @@ def test_a_header_this_version_cannot_use_is_refused(members: dict[str, Any], sa
         make_core(header(**members))
 
 
-def test_a_recording_of_a_version_that_did_not_follow_transfers_is_replayed_without_asking_for_them() -> None:
+@pytest.mark.parametrize("option", ["thorough_every_ns", "not_found_span_ns"])
+def test_a_recording_of_a_version_that_asked_for_less_is_replayed_without_asking_for_more(
+    option: str,
+) -> None:
     first = SessionReader(CORPUS / "format-1.session").header.core_options
-    assert make_core(header(core_options=first)).options.thorough_every_ns == 0
-    assert make_core(header(core_options=core_options(OPTIONS))).options.thorough_every_ns > 0
+    assert getattr(make_core(header(core_options=first)).options, option) == 0
+    assert getattr(make_core(header(core_options=core_options(OPTIONS))).options, option) > 0
 
 
 def test_the_installed_package_says_who_makes_the_core_and_who_rewrites() -> None:
