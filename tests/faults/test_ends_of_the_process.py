@@ -175,7 +175,8 @@ def test_a_ledger_that_somebody_else_wrote_to_ends_the_process_before_anything_i
             why="not ours",
             message="",
         )
-        await asyncio.to_thread(process.ledger.append, [foreign])
+        # Submitted before the core takes another step: the version is the next one.
+        await asyncio.wrap_future(process.ledger.submit([foreign]))
         connector.set_leverage(PAIR, 3)
         try:
             placed.append(connector.buy(PAIR, Decimal("0.01"), Decimal(20_000)))
