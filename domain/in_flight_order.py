@@ -150,15 +150,17 @@ class InFlightOrder:
         "cost",
         "created",
         "ended_legs",
-        "exchange_order_ids",
+        "exchange_order_id",
         "expires_at_ms",
         "fee_totals",
         "filled_amount",
         "fills",
         "former_filled",
+        "former_legs",
         "last_fill_time_ms",
         "leg_amount",
         "leg_began_ms",
+        "newest_leg",
         "not_found_count",
         "observed",
         "price",
@@ -179,7 +181,12 @@ class InFlightOrder:
         self.attempts = 0
         self.expires_at_ms: int | None = None
         self.acknowledged_ms: int | None = None
-        self.exchange_order_ids: tuple[str, ...] = ()
+        self.exchange_order_id: str | None = None
+        """The current exchange id; an amend may have left earlier ones behind it."""
+        self.former_legs: dict[str, None] | None = None
+        """The exchange ids of earlier legs: a quote that is amended for days has had many thousands."""
+        self.newest_leg: str | None = None
+        """The exchange id learned last: by it an index of ids knows whether it has them all."""
         self.price = created.price
         self.leg_amount = created.amount
         self.leg_began_ms: int | None = None
@@ -249,8 +256,8 @@ class InFlightOrder:
             self.closing = None
 
     def _learn_exchange_id(self, exchange_order_id: str | None) -> None:
-        if exchange_order_id is not None and not self.exchange_order_ids:
-            self.exchange_order_ids = (exchange_order_id,)
+        if exchange_order_id is not None and self.exchange_order_id is None:
+            self.exchange_order_id = self.newest_leg = exchange_order_id
 
     def _begin_leg(self, exchange_order_id: str | None) -> None:
         """The order is worked under another exchange id from here on, and amounts count from here.
@@ -258,17 +265,27 @@ class InFlightOrder:
         What ended before was that leg, not the order.
         """
         self.amended_count += 1
-        ids = self.exchange_order_ids
-        if exchange_order_id is not None and (not ids or ids[-1] != exchange_order_id):
-            self.exchange_order_ids = (
-                *(known for known in ids if known != exchange_order_id),
-                exchange_order_id,
-            )
+        if exchange_order_id is not None and exchange_order_id != self.exchange_order_id:
+            self._change_leg(exchange_order_id)
         closing = self.closing
         if closing is not None and closing.exchange_order_id not in (None, self.exchange_order_id):
             self._remember_end(closing)
             self.closing = None
-        self._count_former_fills()
+
+    def _change_leg(self, exchange_order_id: str) -> None:
+        was, former = self.exchange_order_id, self.former_legs
+        if was is not None:
+            if former is None:
+                former = self.former_legs = {}
+            former[was] = None
+        self.exchange_order_id = exchange_order_id
+        if former is not None and exchange_order_id in former:
+            del former[exchange_order_id]
+            self._count_former_fills()
+        else:
+            self.newest_leg = exchange_order_id
+            # Nothing was executed under an id that is news.
+            self.former_filled = self.filled_amount
 
     def _count_former_fills(self) -> None:
         current = self.exchange_order_id
@@ -298,20 +315,19 @@ class InFlightOrder:
         if fills is None:
             fills = self.fills = {}
         assert fill.fill_key not in fills, "a fill is booked once"
-        leg, ids = fill.exchange_order_id, self.exchange_order_ids
-        if not ids or ids[-1] != leg:
+        leg = fill.exchange_order_id
+        if leg != self.exchange_order_id:
             self._learn_exchange_id(leg)
-            if leg not in self.exchange_order_ids:
+            if not self.has_leg(leg):
                 # A leg that nobody has announced yet: until its terms are told, the total stays what it was.
                 rest = self.remaining_amount
                 self._begin_leg(leg)
                 self.leg_amount = rest
                 self.terms_assumed = True
-            elif leg != self.exchange_order_ids[-1]:
+            elif leg != self.exchange_order_id:
                 self.former_filled = MONEY.add(self.former_filled, fill.amount)
-            ids = self.exchange_order_ids
         # The text the order holds already: a fill brings its own copy of the id.
-        known = ids[-1] if ids[-1] == leg else ids[ids.index(leg)]
+        known = self.exchange_order_id if leg == self.exchange_order_id else leg
         amount = fill.amount
         fills[fill.fill_key] = (known, amount)
         self.filled_amount = MONEY.add(self.filled_amount, amount) if self.filled_amount else amount
@@ -442,8 +458,11 @@ class InFlightOrder:
                 self._close(closing)
             elif leg is not None:
                 self._remember_end(closing)
-        if leg is not None and event.why == "former_leg" and leg not in self.exchange_order_ids:
-            self.exchange_order_ids = (leg, *self.exchange_order_ids)
+        if leg is not None and event.why == "former_leg" and not self.has_leg(leg):
+            if self.former_legs is None:
+                self.former_legs = {}
+            self.former_legs[leg] = None
+            self.newest_leg = leg
         if self.observed is None:
             self.observed = set()
         self.observed.add((event.status, leg, event.exchange_time_ms))
@@ -473,9 +492,17 @@ class InFlightOrder:
         return self.created.venue_order_key or self.created.originator_id
 
     @property
-    def exchange_order_id(self) -> str | None:
-        """The current exchange id; an amend may have left earlier ones behind it."""
-        return self.exchange_order_ids[-1] if self.exchange_order_ids else None
+    def exchange_order_ids(self) -> tuple[str, ...]:
+        """Every exchange id the order has had, the current one last. Made anew: not for every event."""
+        former = self.former_legs or ()
+        return (*former,) if self.exchange_order_id is None else (*former, self.exchange_order_id)
+
+    def has_leg(self, exchange_order_id: str) -> bool:
+        """Whether the order is or was worked under this exchange id."""
+        former = self.former_legs
+        return exchange_order_id == self.exchange_order_id or (
+            former is not None and exchange_order_id in former
+        )
 
     @property
     def is_external(self) -> bool:

@@ -119,11 +119,10 @@ def _row_order(row: OrderUpdate) -> tuple[str, str, int]:
 
 def _current(order: InFlightOrder, rows: Sequence[OrderUpdate]) -> OrderUpdate:
     """Of several listed legs of an order the one that is news, else the current one."""
-    ids = order.exchange_order_ids
     return max(
         rows,
         key=lambda row: (
-            row.exchange_order_id not in ids,
+            row.exchange_order_id is None or not order.has_leg(row.exchange_order_id),
             row.exchange_order_id == order.exchange_order_id,
             row.exchange_time_ms or 0,
         ),
@@ -148,6 +147,7 @@ def _after(order: InFlightOrder, changes: Sequence[FillChange]) -> InFlightOrder
     """The order as it will stand; the one in the books stays as it is."""
     now = copy(order)
     now.fills = None if order.fills is None else dict(order.fills)
+    now.former_legs = None if order.former_legs is None else dict(order.former_legs)
     now.ended_legs = None if order.ended_legs is None else dict(order.ended_legs)
     for was, comes in changes:
         held = now.fills or {}
@@ -155,7 +155,7 @@ def _after(order: InFlightOrder, changes: Sequence[FillChange]) -> InFlightOrder
             _apply(now, OrderFillCorrected, was=was, now=comes, reason_code="", discrepancy_id="")
         elif was is None and comes is not None and comes.fill_key not in held:
             leg = comes.exchange_order_id
-            if now.is_amending and now.exchange_order_ids and leg not in now.exchange_order_ids:
+            if now.is_amending and now.exchange_order_id is not None and not now.has_leg(leg):
                 assert now.amend_price is not None
                 assert now.amend_leg_amount is not None
                 price, leg_amount = now.amend_price, now.amend_leg_amount
@@ -183,7 +183,7 @@ def _apply(order: InFlightOrder, event_type: type[OrderEvent], **members: object
 
 def _listed(scope: Scope, order: InFlightOrder, now: InFlightOrder, row: OrderUpdate) -> Discrepancy | None:
     leg = row.exchange_order_id
-    is_new_leg = bool(now.exchange_order_ids) and leg is not None and leg not in now.exchange_order_ids
+    is_new_leg = now.exchange_order_id is not None and leg is not None and not now.has_leg(leg)
     if is_new_leg and row.exchange_time_ms is not None and not scope.is_settled(row.exchange_time_ms):
         return None
     if now.is_done:
@@ -430,7 +430,7 @@ def _ended_at_venue(
     )
     repair: Repair | None = TakeOrderUpdate(update, order.id)
     end = "Its end is taken over from the venue; quantity comes from its fills alone."
-    if now.exchange_order_ids and leg in now.exchange_order_ids and leg != now.exchange_order_id:
+    if leg is not None and leg != now.exchange_order_id and now.has_leg(leg):
         repair = None
         end = f"That is the end of a former leg, {leg}; of the present one the venue tells nothing."
     elif now.is_amending and leg == now.exchange_order_id and update.status is UpdateStatus.CANCELLED:

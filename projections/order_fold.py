@@ -38,14 +38,16 @@ CreatedPositionOf = Callable[[str], int | None]
 class _Folded:
     """An order in memory and what its row needs besides."""
 
-    __slots__ = ("created_position", "keyed_ids", "last_position", "order")
+    __slots__ = ("created_position", "is_keyed", "last_position", "new_ids", "order")
 
     def __init__(self, order: InFlightOrder, created_position: int) -> None:
         self.order = order
         self.created_position = created_position
         self.last_position = created_position
-        self.keyed_ids: tuple[str, ...] | None = None
-        """The exchange ids that already have their rows in `order_keys`."""
+        self.is_keyed = False
+        """Whether the client id in the venue's format has its row in `order_keys`."""
+        self.new_ids: list[str] = []
+        """The exchange ids that have none yet."""
 
 
 class OrderFold:
@@ -96,7 +98,11 @@ class OrderFold:
             elif type(event) is OrderCreated:
                 raise UnfoldableEventError(f"{event.topic} comes a second time")
             else:
+                newest_leg = folded.order.newest_leg
                 folded.order.apply(event)
+                news = folded.order.newest_leg
+                if news is not None and news != newest_leg:
+                    folded.new_ids.append(news)
             state = str(folded.order.state)
         except Exception as error:
             unfoldable = UnfoldableEventError.of(error)
@@ -122,9 +128,10 @@ class OrderFold:
         for client_order_id, folded in self._changed.items():
             order = folded.order
             orders.append(order_row(order, folded.created_position, folded.last_position))
-            if folded.keyed_ids is not order.exchange_order_ids:
-                keys.extend(_key_rows(order, folded.keyed_ids))
-                folded.keyed_ids = order.exchange_order_ids
+            if folded.new_ids or not folded.is_keyed:
+                keys.extend(_key_rows(folded))
+                folded.is_keyed = True
+                folded.new_ids = []
             self._place(client_order_id, folded)
         self._changed = {}
         while len(self._done) > self._done_orders_kept:
@@ -157,7 +164,7 @@ class OrderFold:
         order = InFlightOrder.fold(self._events_of(client_order_id, event.originator_version))
         folded = _Folded(order, created_position)
         # Its rows were written when it left memory, or before this process.
-        folded.keyed_ids = order.exchange_order_ids
+        folded.is_keyed = True
         (self._done if order.is_done else self._live)[client_order_id] = folded
         return folded
 
@@ -210,11 +217,11 @@ def order_row(order: InFlightOrder, created_position: int, last_position: int) -
     )
 
 
-def _key_rows(order: InFlightOrder, keyed_ids: tuple[str, ...] | None) -> Iterable[Row]:
-    """The rows for the ids that have none yet; `keyed_ids` is None before the first."""
+def _key_rows(folded: _Folded) -> Iterable[Row]:
+    """The rows for the ids that have none yet."""
+    order = folded.order
     client_order_id = order.id
-    if keyed_ids is None and order.venue_order_key != client_order_id:
+    if not folded.is_keyed and order.venue_order_key != client_order_id:
         yield (order.venue_order_key, client_order_id, VENUE_ORDER_KEY)
-    for exchange_order_id in order.exchange_order_ids:
-        if keyed_ids is None or exchange_order_id not in keyed_ids:
-            yield (exchange_order_id, client_order_id, EXCHANGE_ORDER_ID)
+    for exchange_order_id in folded.new_ids:
+        yield (exchange_order_id, client_order_id, EXCHANGE_ORDER_ID)

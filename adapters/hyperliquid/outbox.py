@@ -462,7 +462,7 @@ class Outbox:
         *,
         terms: tuple[Decimal, Decimal] | None = None,
     ) -> None:
-        is_news = oid is not None and oid not in order.exchange_order_ids
+        is_news = oid is not None and not order.has_leg(oid)
         if status is UpdateStatus.OPEN and order.is_done and not is_news:
             return  # the stream was faster than the answer: old news, not a contradiction
         created = order.created

@@ -332,6 +332,26 @@ def test_an_amended_order_may_execute_its_new_leg_besides_what_the_old_one_execu
     assert not order.is_amending
 
 
+def test_a_leg_that_comes_back_counts_its_own_fills_again() -> None:
+    story = Story().opened().filled("a", "4").then(OrderAmended, **amended("2", leg_amount="6"))
+    story.filled("b", "1", oid="2").then(OrderAmended, **amended("1", leg_amount="9"))
+    order = story.order
+    assert (order.exchange_order_id, order.exchange_order_ids) == ("1", ("2", "1"))
+    # It may execute 9 besides the 1 of the other leg, and 4 of these are executed.
+    assert (order.amount, order.filled_amount, order.remaining_amount) == (10, 5, 5)
+
+
+def test_an_order_knows_each_of_very_many_legs() -> None:
+    story = Story().opened()
+    for number in range(2, 2_000):
+        story.then(OrderAmended, **amended(str(number), leg_amount="10"))
+    order = story.order
+    assert order.exchange_order_ids == tuple(str(number) for number in range(1, 2_000))
+    assert all(order.has_leg(str(number)) for number in range(1, 2_000))
+    assert not order.has_leg("2000")
+    assert (order.amended_count, order.amount) == (1_998, 10)
+
+
 def test_a_late_fill_of_the_old_leg_adds_to_what_the_order_may_execute() -> None:
     story = Story().opened().filled("a", "4").amend_asked("101", "6").then(OrderAmended, **amended("2"))
     story.filled("late", "1", oid="1")
