@@ -14,7 +14,8 @@ traded in several markets has one balance for all of them; then none of them can
 An order with a client id (cloid) is kept under it, as the order that it is for whoever placed it: an id that
 was made here is the cloid itself, any other text leads to it (sheet 13.2). Legs of an amended order share a
 cloid; they are one order where one ends in the millisecond in which the next is placed. Of several orders
-under one cloid the latest has it, and the others are known by their exchange ids, as are all without one.
+under one cloid the latest has it, unless an earlier one is still open; the others are known by their exchange
+ids, as are all without one.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def backfill(
 
 class _Leg(NamedTuple):
     """What the books are told about one exchange id: its terms, since when (venue time; `placed_ms` also
-    before the books), its triggers, its end."""
+    before the books), whether it is listed as open, its triggers, its end. `is_lost`: neither."""
 
     exchange_order_id: str
     details: OrderDetails
@@ -138,14 +139,22 @@ class _Leg(NamedTuple):
     placed_ms: int
     triggers: Sequence[OrderUpdate]
     end: OrderUpdate | None
+    is_listed: bool
+    is_lost: bool
+
+    @property
+    def _left_ms(self) -> int | None:
+        """When its place became free: cancelled by an amend, or triggered and told no more."""
+        if self.end is not None:
+            return self.end.exchange_time_ms if self.end.status is UpdateStatus.CANCELLED else None
+        return self.triggers[-1].exchange_time_ms if self.triggers and not self.is_listed else None
 
     def is_followed_by(self, leg: _Leg) -> bool:
         """Whether another leg under the same client id took the place of this one: an amend cancels and
-        places within one block (sheet 4.2). What was refused takes no place."""
+        places within one block (sheet 4.2), and whether a fired trigger keeps its exchange id is not known
+        for sure (4.7). What was refused takes no place."""
         return (
-            self.end is not None
-            and self.end.status is UpdateStatus.CANCELLED
-            and self.end.exchange_time_ms == leg.placed_ms
+            self._left_ms == leg.placed_ms
             and self.details.trading_pair == leg.details.trading_pair
             and self.details.trade_type is leg.details.trade_type
             and (leg.end is None or leg.end.status is not UpdateStatus.FAILED)
@@ -328,10 +337,11 @@ class _Backfilling:
         """Every order that lived, ended or executed after the books began, with the exchange id of its first
         leg. Decides which of them are known by their client ids."""
         of_cloid: dict[str, list[_Leg]] = {}
+        alone: list[_Leg] = []
         for leg in self._legs():
             cloid = self._told_cloids.get(leg.exchange_order_id)
             if cloid is None:
-                yield leg.exchange_order_id, (leg,)
+                alone.append(leg)
             else:
                 of_cloid.setdefault(cloid, []).append(leg)
         for cloid, legs in of_cloid.items():
@@ -339,10 +349,23 @@ class _Backfilling:
             first = len(legs) - 1
             while first and legs[first - 1].is_followed_by(legs[first]):
                 first -= 1
-            for leg in legs[:first]:
-                yield leg.exchange_order_id, (leg,)
-            self._cloids |= dict.fromkeys((leg.exchange_order_id for leg in legs[first:]), cloid)
-            yield legs[first].exchange_order_id, legs[first:]
+            if any(leg.is_listed for leg in legs[:first]):
+                # An earlier one is open: the client id does not tell which of them is meant.
+                first = len(legs)
+            alone += legs[:first]
+            if kept := legs[first:]:
+                self._cloids |= dict.fromkeys((leg.exchange_order_id for leg in kept), cloid)
+                yield kept[0].exchange_order_id, kept
+                self._find_lost(kept[-1], cloid)
+        for leg in alone:
+            yield leg.exchange_order_id, (leg,)
+            self._find_lost(leg, external_order_id(self._tracker.venue, leg.exchange_order_id))
+
+    def _find_lost(self, leg: _Leg, order_id: str) -> None:
+        if leg.is_lost:
+            self._findings.append(
+                f"Order {order_id}: the venue neither lists it as open nor says how it ended."
+            )
 
     def _legs(self) -> Iterator[_Leg]:
         report = self._history.report
@@ -361,14 +384,8 @@ class _Backfilling:
         fills = self._executed.get(oid, ())
         ends = [update for update in statuses if update.status not in _ALIVE]
         end = None if listed is not None or not ends else max(ends, key=lambda update: _time_of(update, 0))
-        if listed is None and not fills:
-            if end is not None and _time_of(end, 0) <= self._begin_ms:
-                return None
-            if end is None:
-                self._findings.append(
-                    f"Order {self._told_cloids.get(oid) or external_order_id(self._tracker.venue, oid)}: the "
-                    "venue neither lists it as open nor says how it ended."
-                )
+        if listed is None and not fills and end is not None and _time_of(end, 0) <= self._begin_ms:
+            return None
         triggers = [
             update
             for update in statuses
@@ -384,7 +401,16 @@ class _Backfilling:
             details = _terms_of(fills)
         elif time_ms <= self._begin_ms:
             details = _rest_of(details, latest, fills)
-        return _Leg(oid, details, max(time_ms, self._begin_ms), time_ms, triggers, end)
+        return _Leg(
+            oid,
+            details,
+            max(time_ms, self._begin_ms),
+            time_ms,
+            triggers,
+            end,
+            is_listed=listed is not None,
+            is_lost=listed is None and end is None and not fills,
+        )
 
     def _named(self, update: _Update) -> _Update:
         """The same update, naming the client id only where its order is kept under it."""

@@ -338,6 +338,40 @@ def test_of_several_orders_under_one_client_id_the_latest_has_it() -> None:
     assert orders[venue_cloid(1)].price == D(42000)
 
 
+def test_two_open_orders_under_one_client_id_are_known_by_their_exchange_ids() -> None:
+    def live(sim: Simulator) -> None:
+        entries = [limit(BTC, True, price, "0.04", cloid=venue_cloid(1)) for price in ("42000", "43000")]
+        place(sim, *entries)
+
+    history = history_of(live, duplicate_cloid="accept")
+    made = books(history)
+    assert_ends_where_the_venue_is(made, history)
+    assert [order.is_external for order in folded(made.events).values()] == [True, True]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("cut_ms", [-1, 3, 5])
+def test_a_stop_that_fires_is_one_order_whether_or_not_it_keeps_its_exchange_id(
+    cut_ms: int, keeps: bool
+) -> None:
+    def live(sim: Simulator) -> None:
+        (bought,) = place(sim, limit(BTC, True, "43000", "0.05"))
+        sim.fill_order(ADDRESS, bought)
+        stop = limit(BTC, False, "40000", "0.05", reduce_only=True, cloid=venue_cloid(1))
+        stop["t"] = {"trigger": {"isMarket": True, "triggerPx": "41000", "tpsl": "sl"}}
+        place(sim, stop)
+        sim.advance(10)
+        sim.trade("BTC", is_buy=True, size=D(1), price=D(40900))
+        sim.set_mark_price("BTC", D(40950))
+
+    history = history_of(live, trigger_keeps_oid=keeps)
+    made = books(history, START_MS + cut_ms)
+    assert_ends_where_the_venue_is(made, history)
+    order = folded(made.events)[venue_cloid(1)]
+    assert (order.state, order.filled_amount, order.triggered) == (OrderState.FILLED, D("0.05"), True)
+    assert len(order.exchange_order_ids) == (1 if keeps else 2)
+
+
 def test_an_order_that_is_known_by_its_fills_alone_has_the_client_id_that_these_tell() -> None:
     def live(sim: Simulator) -> None:
         place(sim, limit(BTC, True, "43000", "0.04", cloid=venue_cloid(7)))
