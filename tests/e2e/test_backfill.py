@@ -73,7 +73,7 @@ class Trader:
     def cancel(self, asset: int, oid: int) -> None:
         self.act({"type": "cancel", "cancels": [{"a": asset, "o": oid}]})
 
-    def fill(self, oid: int, fraction: str = "1") -> None:
+    def fill(self, oid: int | str, fraction: str = "1") -> None:
         self.thread.call(lambda sim: sim.fill_order(ACCOUNT, oid, D(fraction)))
 
     def offer(self, coin: str, *, is_buy: bool, size: str, price: str) -> None:
@@ -242,6 +242,45 @@ def test_the_profit_of_a_whole_history_is_the_venues_own(
     rows = [row for row in shown(capsys, "pnl", "--ledger", str(ledger)) if row["trading_pair"] is None]
     # The venue states each fill's profit to six decimals.
     assert round(D(rows[0]["realised_pnl"]), 6) == sum(D(row["closedPnl"]) for row in fills)
+
+
+@pytest.mark.parametrize(
+    ("cut_ms", "amount"), [(0, "0.06"), (1_500, "0.06"), (2_500, "0.06"), (4_500, "0.05")]
+)
+def test_amended_orders_and_client_ids_used_twice_reconcile_without_a_finding(
+    cut_ms: int, amount: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = str(tmp_path / "ledger.db")
+    name = cloid_for("used twice")
+    with trader() as trading:
+        for price in ("42000", "41000"):
+            (oid,) = trading.place(limit(BTC, True, price, "0.04", cloid=name))
+            trading.advance(1_000)
+            trading.fill(oid, "0.25")
+            trading.advance(1_000)
+            entry = limit(BTC, True, str(int(price) + 100), "0.05", cloid=name)
+            trading.act({"type": "modify", "oid": name, "order": entry})
+            trading.advance(1_000)
+            trading.fill(name, "1" if price == "42000" else "0.5")
+        trading.advance(10_000)
+        shown_backfill(trading, Path(ledger), capsys, "--since", since(cut_ms))
+        assert shown(capsys, "verify", "--ledger", ledger)["ok"]
+        assert main(["reconcile", "--ledger", ledger, "--simulator-url", trading.url]) == ExitCode.OK
+        assert "Nothing differs" in capsys.readouterr().out
+        # It goes on: what executes now is booked to the latest order of that name.
+        trading.fill(name)
+        trading.advance(10_000)
+        reconcile = ["reconcile", "--apply", "--ledger", ledger, "--simulator-url", trading.url]
+        assert main(reconcile) == ExitCode.OK
+        assert main(reconcile) == ExitCode.OK
+    assert "Nothing differs" in capsys.readouterr().out
+    order = folded(Path(ledger))[oids_of(ledger, name)[-1]]
+    assert (order.id, order.state, order.amount) == (name, "filled", D(amount))
+
+
+def oids_of(ledger: str, client_order_id: str) -> tuple[str, ...]:
+    with OrderLedger.open(Path(ledger), writer=False) as opened:
+        return InFlightOrder.fold(opened.events_of(client_order_id)).exchange_order_ids
 
 
 SPOT = 10_107
