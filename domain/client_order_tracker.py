@@ -196,7 +196,7 @@ class ClientOrderTracker:
         for fill_key in order.fills or ():
             self._remember_fill(fill_key)
         self._index(order)
-        self._release(order)
+        self._release(order, order.exchange_order_ids)
         return order
 
     def evict_done(self, now_ns: int) -> None:
@@ -257,7 +257,7 @@ class ClientOrderTracker:
         stamp = self.stamp
         assert stamp is not None, "an input stamps the tracker before anything happens"
         was_done, was_unknown = order.is_done, order.outcome_unknown
-        legs = order.exchange_order_ids
+        newest_leg = order.newest_leg
         event = event_type(
             originator_id=order.id,
             originator_version=order.version + 1,
@@ -270,11 +270,9 @@ class ClientOrderTracker:
         )
         order.apply(event)
         self.changes.append(Change(event, order.view()))
-        if order.exchange_order_ids is not legs:
-            # A leg that is news stands at one of the two ends; an order may have had thousands of them.
-            for exchange_order_id in (order.exchange_order_ids[0], order.exchange_order_ids[-1]):
-                self._by_exchange_id[exchange_order_id] = order.id
-            self._release(order)
+        if order.newest_leg is not None and order.newest_leg != newest_leg:
+            self._by_exchange_id[order.newest_leg] = order.id
+            self._release(order, (order.newest_leg,))
         if order.is_done is not was_done:
             self._move(order)
         if was_unknown and not order.outcome_unknown:
@@ -603,8 +601,11 @@ class ClientOrderTracker:
     @staticmethod
     def _is_new_leg(order: InFlightOrder, exchange_order_id: str | None) -> bool:
         """Whether this is an exchange id that an order with an exchange id is not known under."""
-        ids = order.exchange_order_ids
-        return bool(ids) and exchange_order_id is not None and exchange_order_id not in ids
+        return (
+            order.exchange_order_id is not None
+            and exchange_order_id is not None
+            and not order.has_leg(exchange_order_id)
+        )
 
     @staticmethod
     def _may_have_new_leg(order: InFlightOrder) -> bool:
@@ -627,7 +628,7 @@ class ClientOrderTracker:
         if (
             order.submission is not Submission.ACKNOWLEDGED
             or closing is not None
-            or (leg is not None and not order.exchange_order_ids)
+            or (leg is not None and order.exchange_order_id is None)
         ):
             self._emit(
                 order, OrderAcknowledged, exchange_order_id=leg, exchange_time_ms=update.exchange_time_ms
@@ -670,7 +671,8 @@ class ClientOrderTracker:
         """A finished order does not live again by a late message; its exact redelivery is only counted."""
         again = (
             update.status is UpdateStatus.OPEN
-            and update.exchange_order_id in order.exchange_order_ids
+            and update.exchange_order_id is not None
+            and order.has_leg(update.exchange_order_id)
             and update.exchange_time_ms is not None
             and update.exchange_time_ms == order.acknowledged_ms
         )
@@ -762,7 +764,7 @@ class ClientOrderTracker:
         held = order.closing
         is_new = Closing(kind, reason_code, reason, exchange_time_ms, leg)
         if held is not None and held.kind is kind and not held.is_inferred:
-            if leg is not None and not order.exchange_order_ids:
+            if leg is not None and order.exchange_order_id is None:
                 self._observe_end(order, is_new, "already_ended")  # it tells the exchange id, if nothing else
             else:
                 self.duplicates_ignored += 1
@@ -902,11 +904,11 @@ class ClientOrderTracker:
         for update in self._held.pop(key, []):
             self._reprocess(update)
 
-    def _release(self, order: InFlightOrder) -> None:
-        """Hand an order what was held for any of its ids."""
+    def _release(self, order: InFlightOrder, learned: Iterable[str]) -> None:
+        """Hand an order what was held for its client id, or for the exchange ids it is now known under."""
         if not self._held:
             return
-        keys = [lookup_key(None, exchange_order_id) for exchange_order_id in order.exchange_order_ids]
+        keys = [lookup_key(None, exchange_order_id) for exchange_order_id in learned]
         if not order.is_external:
             keys.append(lookup_key(order.venue_order_key, None))
         for key in keys:
