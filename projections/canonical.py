@@ -51,17 +51,20 @@ def digest_if_equal(
     """The `portion_digest` of rows, if they are those that a table keyed by position holds in a portion, from
     one position to another; None if they are not, or look different to SQLite as JSON.
 
-    A line of text is read in half the time that all its columns take.
+    One text is read in a fraction of the time that all its columns take, each a call and an object.
     """
     (key, *_) = table.key
-    lines = connection.execute(
-        f"SELECT json_array({', '.join(table.columns)}) FROM {table.name} "
-        f"WHERE {key} BETWEEN ? AND ? ORDER BY {key}",
-        (first, last),
-    ).fetchall()
     expected = _encode_lines(rows)
-    kept = "".join([f"{line}\n" for (line,) in lines]).encode()
-    return sha256(expected).hexdigest() if kept == expected else None
+    try:
+        (kept,) = connection.execute(
+            "SELECT CAST(group_concat(line, char(10)) AS BLOB) FROM ("
+            f"SELECT json_array({', '.join(table.columns)}) AS line FROM {table.name} "
+            f"WHERE {key} BETWEEN ? AND ? ORDER BY {key})",
+            (first, last),
+        ).fetchone()
+    except sqlite3.DataError:
+        return None  # More than SQLite holds in one text.
+    return sha256(expected).hexdigest() if expected[:-1] == (kept or b"") else None
 
 
 def is_by_position(table: Table) -> bool:

@@ -11,8 +11,8 @@ What is found here is only that all is well. Where it is not, `Unproven` says li
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from operator import itemgetter
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from projections.canonical import (
 from projections.counted_once import booked_again
 from projections.event_source import PositionedEvent
 from projections.order_fold import EventsOf, Row
-from projections.position_sums import noted
+from projections.position_sums import MarketKey, MarketSum, StretchSums, noted
 from projections.tables import (
     ACCOUNT_EVENTS,
     CHECKPOINT_EVERY,
@@ -52,7 +52,16 @@ from projections.tables import (
 from projections.views_file import connect_for_reading, read_progress
 from projections.views_fold import BookedKey, ViewsFold
 
-__all__ = ["STRETCH", "StretchProof", "Unproven", "conclude", "prove_stretch", "stretches"]
+__all__ = [
+    "STRETCH",
+    "StretchProof",
+    "Unproven",
+    "WholeViews",
+    "conclude",
+    "look_at_whole",
+    "prove_stretch",
+    "stretches",
+]
 
 STRETCH = 16 * PORTION
 """Positions per stretch, unless the log is shorter."""
@@ -78,7 +87,8 @@ class StretchProof(msgspec.Struct, frozen=True, kw_only=True):
 
     `positions` and `clock` are what the views held at its ends: the rows of `positions`, and the latest time
     of `log_clock`. `counts` says how many of the views' rows it accounts for, `portions` are the digests of
-    those it read, and `notes` the events that `projections.verifying` wants to see besides.
+    those it read, `sums` is what its fills add up to, and `notes` are the events that
+    `projections.verifying` wants to see besides.
     """
 
     after: int
@@ -87,7 +97,17 @@ class StretchProof(msgspec.Struct, frozen=True, kw_only=True):
     clock: tuple[int, int]
     counts: dict[str, int]
     portions: dict[Portion, str]
+    sums: dict[MarketKey, MarketSum]
     notes: tuple[PositionedEvent, ...]
+
+
+class WholeViews(msgspec.Struct, frozen=True, kw_only=True):
+    """What can only be seen in all of the views at once: the rows of `positions` that they end with, how many
+    rows they hold (`counts`, as in `StretchProof`), and the digests of what is not keyed by position."""
+
+    positions: tuple[Row, ...]
+    counts: dict[str, int]
+    portions: dict[Portion, str]
 
 
 def stretches(position: int, length: int = STRETCH) -> list[tuple[int, int]]:
@@ -119,10 +139,13 @@ class _ViewsAsOf:
 
     def position_rows(self) -> list[Row]:
         kept: dict[Row, Row] = {}
-        columns = ", ".join(POSITIONS.columns)
+        *columns, last = POSITIONS.columns
         for table in (POSITIONS, POSITION_CHECKPOINTS):
+            # With max(), SQLite takes the other columns from the row that has it.
             for row in self._connection.execute(
-                f"SELECT {columns} FROM {table.name} WHERE last_position <= ?", (self._position,)
+                f"SELECT {', '.join(columns)}, max({last}) FROM {table.name} WHERE {last} <= ? "
+                f"GROUP BY {', '.join(POSITIONS.key)}",
+                (self._position,),
             ):
                 if row[:3] not in kept or kept[row[:3]][-1] < row[-1]:
                     kept[row[:3]] = row
@@ -179,11 +202,18 @@ def prove_stretch(
     `batches` are its events, a portion of positions (`projections.canonical.PORTION`) at a time. Raises
     `Unproven`, and the errors of a views file that cannot be read.
     """
+    with _standing_at(views, position) as connection:
+        return _Stretch(connection, events_of, after, last).prove(batches)
+
+
+@contextmanager
+def _standing_at(views: Path, position: int) -> Iterator[sqlite3.Connection]:
+    """Views as they are at one moment, in which they stand at a position."""
     with closing(connect_for_reading(views)) as connection:
         connection.execute("BEGIN")
         if read_progress(connection).position != position:
             raise Unproven("the views have moved")
-        return _Stretch(connection, events_of, after, last).prove(batches)
+        yield connection
 
 
 class _Stretch:
@@ -199,6 +229,7 @@ class _Stretch:
         self._counts = dict.fromkeys((*(table.name for table in _COUNTED), _CORRECTED), 0)
         self._portions: dict[Portion, str] = {}
         self._clock = self._clock_before
+        self._sums = StretchSums()
         self._notes: list[PositionedEvent] = []
         self._orders: dict[int, Row] = {}
         """Of the orders with events in the stretch, by where they were created: the row they ended with."""
@@ -211,8 +242,9 @@ class _Stretch:
                 raise Unproven("a batch that is not complete")
             self._views.advance(first - 1)
             changed = {table.name: rows for table, rows in self._fold.fold(batch).rows}
-            self._notes += noted(batch)
-            self._compare(changed, first, last)
+            notes = noted(batch)
+            self._notes += notes
+            self._compare(changed, notes, first, last)
             first = last + 1
         if first != self._last + 1:
             raise Unproven("the log ends before the views")
@@ -227,10 +259,13 @@ class _Stretch:
             clock=(self._clock_before, self._clock),
             counts=self._counts,
             portions=self._portions,
+            sums=self._sums.result(),
             notes=tuple(self._notes),
         )
 
-    def _compare(self, changed: dict[str, list[Row]], first: int, last: int) -> None:
+    def _compare(
+        self, changed: dict[str, list[Row]], notes: list[PositionedEvent], first: int, last: int
+    ) -> None:
         if changed[PARKED.name]:
             raise Unproven("an event is parked")
         for table in _ROW_PER_EVENT:
@@ -238,7 +273,7 @@ class _Stretch:
             if not self._is_portion(table, rows, first, last):
                 _expect_equal(table, rows, self._between(table, "position", first, last))
                 self._portions[table.name, first // PORTION] = portion_digest(rows)
-        self._compare_fills(changed[FILL_BOOKINGS.name], first, last)
+        self._compare_fills(changed[FILL_BOOKINGS.name], notes, first, last)
         self._orders.update((row[0], row) for row in changed[ORDERS.name])
         kept_keys = set(self._with_keys(ORDER_KEYS, [row[0] for row in changed[ORDER_KEYS.name]]))
         if not kept_keys.issuperset(changed[ORDER_KEYS.name]):
@@ -252,11 +287,13 @@ class _Stretch:
         for table in (ORDER_KEYS, LOG_CLOCK, POSITION_CHECKPOINTS):
             self._counts[table.name] += len(changed[table.name])
 
-    def _compare_fills(self, rows: list[Row], first: int, last: int) -> None:
+    def _compare_fills(self, rows: list[Row], notes: list[PositionedEvent], first: int, last: int) -> None:
         """Of the fills booked in between, those that were corrected later are compared as they were until
         then; the stretch of the correction compares them as they are."""
         if self._is_portion(FILL_BOOKINGS, rows, first, last):
-            return  # The most frequent: nothing was corrected, neither here nor later.
+            # The most frequent: nothing was corrected, neither here nor later.
+            self._sums.add(rows, (), notes)
+            return
         written = {row[0]: row for row in rows}
         kept = self._between(FILL_BOOKINGS, "position", first, last)
         if kept:
@@ -270,7 +307,9 @@ class _Stretch:
         earlier = [written[position] for position in sorted(written) if position < first]
         there = self._with_keys(FILL_BOOKINGS, [row[0] for row in earlier])
         _expect_equal(FILL_BOOKINGS, earlier, sorted(there, key=itemgetter(0)))
-        self._counts[_CORRECTED] += sum(row[_CORRECTED_AT] is not None for row in written.values())
+        corrected = [row for row in written.values() if row[_CORRECTED_AT] is not None]
+        self._counts[_CORRECTED] += len(corrected)
+        self._sums.add(booked, corrected, notes)
 
     def _compare_orders(self) -> None:
         by_portion: dict[int, list[Row]] = {}
@@ -344,7 +383,48 @@ def _expect_equal(table: Table, rows: list[Row], kept: list[Row]) -> None:
         raise Unproven(f"{table.name} differs")
 
 
-def conclude(views: sqlite3.Connection, position: int, proofs: Sequence[StretchProof]) -> str:
+def look_at_whole(views: Path, position: int) -> WholeViews:
+    """Count and compare what no stretch can, of views that stand at a position. Raises `Unproven`, and the
+    errors of a views file that cannot be read."""
+    with _standing_at(views, position) as connection:
+        corrected = connection.execute(
+            f"SELECT count(*) FROM {FILL_BOOKINGS.name} NOT INDEXED WHERE corrected_position IS NOT NULL"
+        ).fetchone()[0]
+        _refuse_outside(connection, position)
+        _refuse_twice(connection, some_corrected=bool(corrected))
+        held = connection.execute(f"SELECT {', '.join(POSITIONS.columns)} FROM {POSITIONS.name}").fetchall()
+        return WholeViews(
+            positions=tuple(sorted(held)),
+            counts={_CORRECTED: corrected}
+            | {table.name: _count(connection, table.name) for table in _COUNTED},
+            portions=portion_digests(
+                connection, (table for table in TABLES if not is_by_position(table)), 0, position
+            ),
+        )
+
+
+def _refuse_outside(views: sqlite3.Connection, position: int) -> None:
+    for table in (*_ROW_PER_EVENT, FILL_BOOKINGS, PARKED):
+        outside = "position < 1 OR position > ?" if table is not PARKED else "? > 0"
+        if views.execute(f"SELECT 1 FROM {table.name} WHERE {outside} LIMIT 1", (position,)).fetchone():
+            raise Unproven(f"{table.name} has rows that nothing accounts for")
+
+
+def _refuse_twice(views: sqlite3.Connection, *, some_corrected: bool) -> None:
+    for table in (FILL_BOOKINGS, FUNDING):
+        (identity,) = table.unique
+        distinct = f"(SELECT DISTINCT {', '.join(identity)} FROM {table.name} NOT INDEXED)"
+        again = booked_again(views) if table is FILL_BOOKINGS and some_corrected else 0
+        if again is None:
+            raise Unproven("a fill counts twice")
+        if (
+            _count(views, table.name) - again
+            != views.execute(f"SELECT count(*) FROM {distinct}").fetchone()[0]
+        ):
+            raise Unproven(f"{table.name} has one and the same twice")
+
+
+def conclude(whole: WholeViews, position: int, proofs: Sequence[StretchProof]) -> str:
     """That views at a position hold what their stretches account for, and nothing else; returns their digest.
 
     `proofs` are those of all `stretches`, in their order. Raises `Unproven`.
@@ -355,37 +435,14 @@ def conclude(views: sqlite3.Connection, position: int, proofs: Sequence[StretchP
         if (proof.after, proof.positions[0], proof.clock[0]) != (after, positions, clock):
             raise Unproven("a stretch does not begin where the one before it ends")
         after, positions, clock = proof.last, proof.positions[1], proof.clock[1]
-    held = views.execute(f"SELECT {', '.join(POSITIONS.columns)} FROM {POSITIONS.name}").fetchall()
-    if after != position or sorted(held) != list(positions):
+    if after != position or whole.positions != positions:
         raise Unproven("the stretches do not end where the views stand")
-    for table in _COUNTED:
-        expected = sum(proof.counts[table.name] for proof in proofs)
-        if _count(views, table.name) != expected:
-            raise Unproven(f"{table.name} has rows that nothing accounts for")
-    corrected = views.execute(
-        f"SELECT count(*) FROM {FILL_BOOKINGS.name} NOT INDEXED WHERE corrected_position IS NOT NULL"
-    ).fetchone()[0]
-    if corrected != sum(proof.counts[_CORRECTED] for proof in proofs):
-        raise Unproven("fills are corrected that nothing corrects")
-    for table in (*_ROW_PER_EVENT, FILL_BOOKINGS, PARKED):
-        outside = "position < 1 OR position > ?" if table is not PARKED else "? > 0"
-        if views.execute(f"SELECT 1 FROM {table.name} WHERE {outside} LIMIT 1", (position,)).fetchone():
-            raise Unproven(f"{table.name} has rows that nothing accounts for")
-    for table in (FILL_BOOKINGS, FUNDING):
-        (identity,) = table.unique
-        distinct = f"(SELECT DISTINCT {', '.join(identity)} FROM {table.name} NOT INDEXED)"
-        again = booked_again(views) if table is FILL_BOOKINGS and corrected else 0
-        if again is None:
-            raise Unproven("a fill counts twice")
-        if (
-            _count(views, table.name) - again
-            != views.execute(f"SELECT count(*) FROM {distinct}").fetchone()[0]
-        ):
-            raise Unproven(f"{table.name} has one and the same twice")
-    portions: dict[Portion, str] = {}
+    for name, held in whole.counts.items():
+        if held != sum(proof.counts[name] for proof in proofs):
+            raise Unproven(f"{name}: there are rows that nothing accounts for")
+    portions = dict(whole.portions)
     for proof in proofs:
         portions |= proof.portions
-    portions |= portion_digests(views, (table for table in TABLES if not is_by_position(table)), 0, position)
     return combined_digest(position, portions)
 
 

@@ -16,22 +16,20 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(dict[str, Decimal]).decode
 
 
-@lru_cache(8_192)
-def _text(value: Decimal) -> str:
-    text = str(value)
-    if text.isdigit() or ("." in text and text[-1] != "0" and "E" not in text):
-        return text
-    return decimal_text(value)
-
-
 def number_text(value: Decimal) -> str:
-    """`domain.money.decimal_text`, remembered: prices and amounts come again and again, and each number of a
-    fill goes into several rows. Equal numbers have one text, whatever their digits were."""
-    try:
-        return _text(value)
-    except TypeError:
-        # A signalling NaN cannot be looked up.
-        return decimal_text(value)
+    """`domain.money.decimal_text`, sooner for the numbers that most events bring: those whose own text is the
+    canonical one already, as it is when a venue wrote it. The rest comes again and again, and is remembered
+    by its text: to find a number by its value takes longer than to write it.
+    """
+    text = str(value)
+    if (text[-1] != "0" and "." in text and "E" not in text) or text.isdigit():
+        return text
+    return _canonical(text)
+
+
+@lru_cache(8_192)
+def _canonical(text: str) -> str:
+    return decimal_text(Decimal(text))
 
 
 def optional_text(value: Decimal | None) -> str | None:

@@ -26,8 +26,8 @@ from projections.event_source import EventSource, EventSubscription, OnUnreadabl
 from projections.follower import LOAD_BATCH, Follower
 from projections.order_fold import Row
 from projections.position_fold import is_claim
-from projections.position_sums import MarketKey, noted, position_sums
-from projections.proving import StretchProof, Unproven, conclude
+from projections.position_sums import MarketKey, joined, noted, position_sums
+from projections.proving import StretchProof, Unproven, WholeViews, conclude
 from projections.queries import ParkedRow
 from projections.tables import CLAIMS, PARKED, POSITIONS, SCHEMA_VERSION, TABLES, Table
 from projections.views_file import (
@@ -127,7 +127,8 @@ def verify_views(source: EventSource, views: Path, on_progress: OnProgress | Non
                 parked = _parked(rebuilt)
                 not_folded = [row for row in parked if row.view != CLAIMS]
                 positions = _positions(rebuilt)
-                mismatches = _mismatches(rebuilt, positions, notes, parked)
+                not_moved = {row.position for row in parked if row.view == POSITIONS.name}
+                mismatches = _mismatches(positions, position_sums(rebuilt, notes, not_moved))
             return ViewsReport(
                 position=target,
                 digest=views_digest(built),
@@ -142,9 +143,11 @@ def verify_views(source: EventSource, views: Path, on_progress: OnProgress | Non
             )
 
 
-def proven_report(views: Path, source: EventSource, proofs: Sequence[StretchProof]) -> ViewsReport:
+def proven_report(
+    views: Path, source: EventSource, whole: WholeViews, proofs: Sequence[StretchProof]
+) -> ViewsReport:
     """What `verify_views` would say of views that stand where the ledger does, from the proofs of all their
-    stretches (`projections.proving`), without building anything.
+    stretches and what they are as a whole (`projections.proving`), without building anything.
 
     Raises `Unproven` when it takes `verify_views` to tell, and the errors of a file that cannot be read.
     """
@@ -154,7 +157,7 @@ def proven_report(views: Path, source: EventSource, proofs: Sequence[StretchProo
         found, why_not = _comparable(progress, source)
         if found is not ViewsVerdict.EQUAL:
             raise Unproven(why_not)
-        digest = conclude(kept, progress.position, proofs)
+        digest = conclude(whole, progress.position, proofs)
         positions = _positions(kept)
         notes = [at for proof in proofs for at in proof.notes]
         return ViewsReport(
@@ -164,7 +167,7 @@ def proven_report(views: Path, source: EventSource, proofs: Sequence[StretchProo
             parked=(),
             claims=_claims(notes),
             contradicted=(),
-            mismatches=_mismatches(kept, positions, notes, ()),
+            mismatches=_mismatches(positions, joined(proof.sums for proof in proofs)),
             views=found,
             views_position=progress.position,
         )
@@ -342,13 +345,8 @@ def _positions(connection: sqlite3.Connection) -> dict[MarketKey, Decimal]:
 
 
 def _mismatches(
-    connection: sqlite3.Connection,
-    positions: dict[MarketKey, Decimal],
-    notes: Sequence[PositionedEvent],
-    parked: Sequence[ParkedRow],
+    positions: dict[MarketKey, Decimal], sums: dict[MarketKey, Decimal]
 ) -> tuple[PositionMismatch, ...]:
-    not_moved = {row.position for row in parked if row.view == POSITIONS.name}
-    sums = position_sums(connection, notes, not_moved)
     return tuple(
         PositionMismatch(venue=key[0], account=key[1], trading_pair=key[2], folded=folded, fills=fills)
         for key in sorted(positions.keys() | sums.keys())

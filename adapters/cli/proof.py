@@ -29,7 +29,15 @@ from adapters.storage.mapper import MessagePackMapper
 from adapters.storage.records import ChainedRow, EventRow
 from domain.events import LedgerEvent
 from projections.canonical import PORTION
-from projections.proving import STRETCH, StretchProof, Unproven, prove_stretch, stretches
+from projections.proving import (
+    STRETCH,
+    StretchProof,
+    Unproven,
+    WholeViews,
+    look_at_whole,
+    prove_stretch,
+    stretches,
+)
 from projections.verifying import ViewsReport, proven_report
 from projections.views_file import connect_for_reading, read_progress
 
@@ -40,7 +48,8 @@ _KEYS_PER_LOOK = 500
 _WORTH_SHARING = 50_000
 """Events from which on it is worth to start processes."""
 
-_STRETCHES_PER_PROCESS = 4
+_STRETCHES_PER_PROCESS = 16
+"""So many that none is idle for long at the end; each begins with looking up what is in flight there."""
 
 _INDEX = "sqlite_autoindex_stored_events_1"
 """The index of versions: the one that SQLite makes for the constraint that they are unique."""
@@ -101,7 +110,7 @@ def _prove(
         if extent(connection) != (position, position):
             raise Unproven("the views are behind, or the ledger is not whole")
     length = stretch or _fair_length(position, processes)
-    parts, weight = _looked_at(chosen, stretches(position, length), processes, progress)
+    parts, weight, whole = _looked_at(chosen, stretches(position, length), processes, progress)
     head = GENESIS
     for part in parts:
         if part.before != head:
@@ -116,7 +125,7 @@ def _prove(
             raise Unproven("lookup keys that nothing accounts for, or new events")
     with OrderLedger.open(chosen.ledger, writer=False, create=False) as ledger:
         source = LedgerEventSource(ledger)
-        report = proven_report(chosen.views, source, [part.views for part in parts])
+        report = proven_report(chosen.views, source, whole, [part.views for part in parts])
     if report.position != position:
         raise Unproven("the views have moved")
     chain = ChainReport(
@@ -143,23 +152,26 @@ def _looked_at(
     pieces: Sequence[tuple[int, int]],
     processes: int,
     progress: Callable[[int, int], None],
-) -> tuple[list[_Part], int]:
-    """What each stretch comes to, in their order, and the weight of the index of versions."""
+) -> tuple[list[_Part], int, WholeViews]:
+    """What each stretch comes to, in their order, the weight of the index of versions, and the views as a
+    whole."""
     position = pieces[-1][1]
     if processes == 1 or len(pieces) == 1:
         parts = []
         for after, last in pieces:
             parts.append(_part(chosen, position, after, last))
             progress(last, position)
-        return parts, _index_weight(chosen.ledger, position)
+        return parts, _index_weight(chosen.ledger, position), look_at_whole(chosen.views, position)
     with ProcessPoolExecutor(
         min(processes, len(pieces)), multiprocessing.get_context("spawn"), initializer=_begin_to_help
     ) as pool:
         try:
+            # First what takes longest in one piece.
+            whole = pool.submit(look_at_whole, chosen.views, position)
             weight = pool.submit(_index_weight, chosen.ledger, position)
             running = [pool.submit(_part, chosen, position, after, last) for after, last in pieces]
             _tell(running, pieces, position, progress)
-            return [each.result() for each in running], weight.result()
+            return [each.result() for each in running], weight.result(), whole.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
