@@ -36,6 +36,7 @@ from domain.discrepancies import Transfer
 from domain.enums import PositionAction, Source, TimeInForce, TradeType
 from domain.events import Fill, LedgerEvent, OrderCreated
 from domain.fill_chain import ChainGap, order_fills_by_start_position
+from domain.moments import moment
 from domain.money import MONEY, ZERO, decimal_text
 from domain.position import Position
 from domain.updates import (
@@ -433,9 +434,22 @@ class _Backfilling:
             amount = chain[0].start_position
             if amount is None:
                 amount = MONEY.subtract(now, _sum(chain))
+            if pair not in self._history.perps:
+                self._note_moves_before(pair, chain[0])
             if amount:
                 found.append(PositionUpdate(trading_pair=pair, amount=amount, entry_price=None))
         return found
+
+    def _note_moves_before(self, pair: str, first: Fill) -> None:
+        """What moved a spot balance before the first trade is in the opening, though it came later."""
+        self._notes += [
+            f"{pair}: a {moved.kind} of {decimal_text(moved.amount)} {moved.token} at "
+            f"{moment(moved.exchange_time_ms)} came before the first trade, and counts from the beginning."
+            for moved in self._transfers
+            if moved.token == _token_of(pair)
+            and moved.amount is not None
+            and moved.exchange_time_ms <= first.exchange_time_ms
+        ]
 
     def _opening_cash(self) -> Decimal | None:
         """The present cash without all that moved it since the books began; None, and a note, where that

@@ -647,6 +647,14 @@ def test_a_balance_that_moved_without_a_trade_is_said_and_the_position_goes_on_f
     ]
 
 
+def test_a_transfer_before_the_first_trade_is_in_the_opening_and_that_is_said() -> None:
+    (note,) = books(history_of(spot_life), START_MS + 35).notes
+    assert note == (
+        "HYPE-USDC: a spotTransfer of 1.25 HYPE at 2023-11-14 22:13:20.040Z came before the first trade, and "
+        "counts from the beginning."
+    )
+
+
 def test_the_profit_of_spot_trades_is_the_venues_own() -> None:
     history = history_of(spot_life)
     told = sum(update.fill.closed_pnl or D(0) for update in history.report.fills or ())
