@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from domain.enums import ClosingKind, OrderState, Submission, TimeInForce
 from domain.events import (
     Fill,
@@ -39,7 +41,7 @@ from domain.events import (
     OrderSubmitUnknown,
     OrderTriggered,
 )
-from domain.in_flight_order import Closing, InFlightOrder, closing_rank
+from domain.in_flight_order import REST_DROPPED, Closing, InFlightOrder, closing_rank
 from domain.money import MONEY, ZERO
 from domain.order_params import OrderParams
 from domain.updates import Change, OrderDetails, OrderUpdate, Stamp, TradeUpdate, UpdateStatus
@@ -49,6 +51,9 @@ __all__ = ["LOOKUP_PREFIXES", "ClientOrderTracker", "external_order_id", "lookup
 _BY_EXCHANGE_ID, _BY_VENUE_KEY = "oid:", "key:"
 LOOKUP_PREFIXES = (_BY_EXCHANGE_ID, _BY_VENUE_KEY)
 """What lookup keys begin with. No client order id does, or one order would be taken for another."""
+
+_BY_USER = "cancelled_by_user"
+"""Reason code of a plain cancel. Venues call the rest that an immediate order drops by the same word."""
 
 _CLOSING_EVENTS: dict[ClosingKind, type[OrderCancelled | OrderFailed | OrderExpired]] = {
     ClosingKind.CANCELLED: OrderCancelled,
@@ -389,12 +394,13 @@ class ClientOrderTracker:
     def cancelled(self, order: InFlightOrder, reason_code: str) -> None:
         """The venue confirmed a cancel; or it took effect here, before anything was sent."""
         was_sent = order.submission is not Submission.NONE
-        kind = ClosingKind.EXPIRED if order.is_immediate and was_sent else ClosingKind.CANCELLED
+        kind = ClosingKind.EXPIRED if order.drops_its_rest and was_sent else ClosingKind.CANCELLED
         self._close(order, kind, reason_code, "", None, None)
 
     def dropped_rest(self, order: InFlightOrder, reason_code: str) -> None:
         """What the venue called filled executed less than was ordered; the rest is gone."""
-        kind = ClosingKind.EXPIRED if order.is_immediate else ClosingKind.CANCELLED
+        is_expiry = order.drops_its_rest and reason_code == REST_DROPPED
+        kind = ClosingKind.EXPIRED if order.is_immediate or is_expiry else ClosingKind.CANCELLED
         self._close(order, kind, reason_code, "", None, None)
 
     def amend_requested(
@@ -596,6 +602,7 @@ class ClientOrderTracker:
             return order
         self._remember_fill(fill.fill_key)
         self._emit(order, OrderFilled, fill=fill, exchange_time_ms=fill.exchange_time_ms)
+        self._expire_after_all(order)
         return order
 
     @staticmethod
@@ -623,7 +630,12 @@ class ClientOrderTracker:
             return
         closing = order.closing
         if order.is_done and (closing is None or not closing.is_inferred):
-            self._stale_sign_of_life(order, update)
+            if update.status is UpdateStatus.TRIGGERED and self._may_be_a_dropped_rest(order):
+                # It opens nothing, and tells what kind of end it was.
+                self._triggered(order, update)
+                self._expire_after_all(order)
+            else:
+                self._stale_sign_of_life(order, update)
             return
         if (
             order.submission is not Submission.ACKNOWLEDGED
@@ -697,8 +709,12 @@ class ClientOrderTracker:
         kind = _CLOSING_KINDS[update.status]
         leg = update.exchange_order_id
         dropped = update.remaining_amount is not None and update.remaining_amount > ZERO
-        if order.is_immediate and (kind is ClosingKind.CANCELLED or (kind is ClosingKind.FILLED and dropped)):
+        if order.drops_its_rest and (
+            kind is ClosingKind.CANCELLED or (kind is ClosingKind.FILLED and dropped)
+        ):
             kind = ClosingKind.EXPIRED
+            if update.reason_code == _BY_USER:
+                update = msgspec.structs.replace(update, reason_code=REST_DROPPED)
         if self._is_new_leg(order, leg):
             if not self._new_leg_ended(order, update, kind):
                 return
@@ -709,6 +725,32 @@ class ClientOrderTracker:
             self._leg_ended(order, update, kind, "leg_ended_during_amend")
             return
         self._close(order, kind, update.reason_code, update.reason, update.exchange_time_ms, leg)
+
+    @staticmethod
+    def _may_be_a_dropped_rest(order: InFlightOrder) -> bool:
+        """Whether it is a stop at the market that was told to be cancelled, by user or by trigger."""
+        closing = order.closing
+        return (
+            closing is not None
+            and closing.kind is ClosingKind.CANCELLED
+            and closing.reason_code == _BY_USER
+            and order.created.order_type.is_market
+        )
+
+    def _expire_after_all(self, order: InFlightOrder) -> None:
+        """Such a stop turns out to have executed: what ended was the rest that it dropped."""
+        closing = order.closing
+        if closing is None or not self._may_be_a_dropped_rest(order):
+            return
+        if order.drops_its_rest and not order.is_complete:
+            self._emit(
+                order,
+                OrderExpired,
+                reason_code=REST_DROPPED,
+                reason=closing.reason,
+                exchange_order_id=closing.exchange_order_id,
+                exchange_time_ms=closing.exchange_time_ms,
+            )
 
     def _new_leg_ended(self, order: InFlightOrder, update: OrderUpdate, kind: ClosingKind) -> bool:
         """An exchange id that is news has ended; returns whether it was the order that ended with it."""

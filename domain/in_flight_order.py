@@ -49,7 +49,15 @@ from domain.events import (
 )
 from domain.money import MONEY, ZERO
 
-__all__ = ["DONE_STATES", "INFERRED_REASONS", "Closing", "InFlightOrder", "OrderView", "closing_rank"]
+__all__ = [
+    "DONE_STATES",
+    "INFERRED_REASONS",
+    "REST_DROPPED",
+    "Closing",
+    "InFlightOrder",
+    "OrderView",
+    "closing_rank",
+]
 
 DONE_STATES = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.FAILED, OrderState.EXPIRED})
 
@@ -75,7 +83,11 @@ class Closing(msgspec.Struct, frozen=True, gc=False):
         return self.reason_code in INFERRED_REASONS
 
 
+REST_DROPPED = "ioc_remainder"
+"""Reason code of what an immediate order leaves unfilled."""
+
 _RANKS = {ClosingKind.FAILED: 1, ClosingKind.FILLED: 2, ClosingKind.EXPIRED: 3, ClosingKind.CANCELLED: 4}
+_REST_DROPPED_RANK = 5
 
 
 def closing_rank(kind: ClosingKind, reason_code: str) -> int:
@@ -83,9 +95,12 @@ def closing_rank(kind: ClosingKind, reason_code: str) -> int:
 
     A conclusion from absence yields to everything. FAILED says that the order never lived, so any end of a
     living order refutes it. CANCELLED and EXPIRED beat a bare "filled", because a complete fill shows in the
-    fills themselves, and only they can say that the remainder was dropped.
+    fills themselves, and only they can say that the remainder was dropped. A rest that is known to have been
+    dropped was not cancelled, though venues use that word for it.
     """
-    return 0 if reason_code in INFERRED_REASONS else _RANKS[kind]
+    if reason_code in INFERRED_REASONS:
+        return 0
+    return _REST_DROPPED_RANK if reason_code == REST_DROPPED else _RANKS[kind]
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -518,6 +533,14 @@ class InFlightOrder:
     def is_immediate(self) -> bool:
         """Whether whatever does not fill at once is dropped."""
         return self.created.time_in_force is TimeInForce.IOC or self.created.order_type is OrderType.MARKET
+
+    @property
+    def drops_its_rest(self) -> bool:
+        """Whether the venue itself ends it with what does not fill at once: an immediate order, and a stop or
+        take-profit at the market once it was triggered, as its fills show too."""
+        if self.is_immediate:
+            return True
+        return self.created.order_type.is_market and (self.triggered or self.filled_amount > ZERO)
 
     @property
     def amount(self) -> Decimal:

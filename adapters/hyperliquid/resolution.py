@@ -18,7 +18,7 @@ from adapters.hyperliquid.context import MS, SECOND, Context
 from adapters.hyperliquid.messages import Kept, MessageError, UnknownStatus, read_venue_time
 from adapters.hyperliquid.queries import Queries
 from domain.enums import PositionAction, RequestState, Submission
-from domain.in_flight_order import InFlightOrder
+from domain.in_flight_order import REST_DROPPED, InFlightOrder
 from domain.updates import OrderUpdate, UpdateStatus
 
 __all__ = ["EXPIRY_MARGIN_MS", "Resolver"]
@@ -432,10 +432,12 @@ class Resolver:
     def _on_fills_not_found(self, order: InFlightOrder) -> None:
         if order.filled_amount and order.is_immediate:
             # The venue calls an immediate order filled also when it dropped a rest of it (sheet 5.3).
-            self._context.tracker.dropped_rest(order, "ioc_remainder")
+            self._context.tracker.dropped_rest(order, REST_DROPPED)
         elif order.filled_amount and order.created.position_action is PositionAction.CLOSE:
             # The venue shrinks a reduce-only order to the position, and calls that filled (sheet 4.7).
             self._context.tracker.dropped_rest(order, "reduce_only_shrunk")
+        elif order.filled_amount and order.drops_its_rest:
+            self._context.tracker.dropped_rest(order, REST_DROPPED)
         else:
             # An order placed elsewhere may have executed in part before the books began.
             self._context.alert(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
+from collections.abc import Callable
 from decimal import Decimal
+from itertools import permutations
 
 import pytest
 
@@ -163,6 +165,56 @@ def test_a_market_order_is_immediate_whatever_its_lifetime_says(session: Tracker
     order = session.opened(order_type=OrderType.MARKET)
     session.status(CANCELLED, order=order)
     assert state(order) == "expired"
+
+
+@pytest.mark.parametrize("order_type", [OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET])
+def test_what_a_triggered_market_order_leaves_unfilled_was_dropped_whatever_is_told_first(
+    order_type: OrderType,
+) -> None:
+    evidence: dict[str, Callable[[TrackerSession, InFlightOrder], object]] = {
+        "triggered": lambda session, order: session.status(TRIGGERED, order=order, time_ms=START_MS + 2),
+        "fill": lambda session, order: session.fill("a", "4", order=order, time_ms=START_MS + 2),
+        "cancelled": lambda session, order: session.status(
+            CANCELLED, order=order, time_ms=START_MS + 2, reason_code="cancelled_by_user", remaining="6"
+        ),
+    }
+    for count in (2, 3):
+        for told in permutations(evidence, count):
+            if "cancelled" not in told:
+                continue
+            session = TrackerSession()
+            order = session.opened(order_type=order_type, trigger_price=Decimal(90))
+            for name in (*told, *told):
+                evidence[name](session, order)
+            assert (state(order), order.view().reason_code) == ("expired", "ioc_remainder"), told
+            session.assert_folds()
+
+
+@pytest.mark.parametrize("order_type", [OrderType.STOP_MARKET, OrderType.STOP_LIMIT])
+def test_a_stop_that_was_not_triggered_is_cancelled_by_whoever_cancelled_it(
+    session: TrackerSession, order_type: OrderType
+) -> None:
+    order = session.opened(order_type=order_type, trigger_price=Decimal(90))
+    session.status(CANCELLED, order=order, reason_code="cancelled_by_user", remaining="10")
+    assert (state(order), order.view().reason_code) == ("cancelled", "cancelled_by_user")
+
+
+def test_a_stop_limit_that_rests_after_its_trigger_is_cancelled_like_any_other(
+    session: TrackerSession,
+) -> None:
+    order = session.opened(order_type=OrderType.STOP_LIMIT, trigger_price=Decimal(90))
+    session.status(TRIGGERED, order=order)
+    session.fill("a", "4", order=order)
+    session.status(CANCELLED, order=order, reason_code="cancelled_by_user", remaining="6")
+    assert (state(order), order.view().reason_code) == ("cancelled", "cancelled_by_user")
+
+
+def test_an_immediate_orders_rest_is_not_said_to_have_been_cancelled_by_its_user(
+    session: TrackerSession,
+) -> None:
+    order = session.opened(time_in_force=TimeInForce.IOC)
+    session.status(CANCELLED, order=order, reason_code="cancelled_by_user", remaining="10")
+    assert (state(order), order.view().reason_code) == ("expired", "ioc_remainder")
 
 
 def test_a_refusal_fails_the_order_with_our_reason_and_the_venues_text(session: TrackerSession) -> None:
