@@ -48,7 +48,7 @@ from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.stream_watch import StreamWatch
 from adapters.hyperliquid.symbols import Market
 from adapters.hyperliquid.transfer_effects import is_of_others
-from domain.connector_base import EventDecoder
+from domain.connector_base import EventDecoder, OrderRequest
 from domain.effects import ConnectStreams
 from domain.enums import ClosingKind, OrderType, RequestState, Source, Submission, TradeType
 from domain.errors import OrderRefusedError
@@ -69,6 +69,7 @@ from domain.inputs import (
 )
 from domain.money import MONEY
 from domain.order_book import OrderBook
+from domain.order_params import OrderParams
 from domain.perpetual_derivative_base import PerpetualDerivativeBase
 from domain.trading_rule import SignificantFigures, TradingRule, step_of_decimals
 from domain.updates import Change, FundingUpdate, OrderUpdate, TradeUpdate
@@ -696,6 +697,15 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _venue_order_key(self, client_order_id: str) -> str:
         return cloid_for(client_order_id)
+
+    def _prepare(self, request: OrderRequest) -> OrderParams:
+        rule = self.trading_rules.get(request.trading_pair)
+        if rule is not None and not self._is_perpetual(request.trading_pair):
+            raise OrderRefusedError(
+                "spot_not_offered",
+                f"{request.trading_pair} is a spot market: only perpetuals are traded here.",
+            )
+        return super()._prepare(request)
 
     def _market_price(
         self, rule: TradingRule, side: TradeType, reference: Decimal, order_type: OrderType

@@ -410,11 +410,18 @@ def test_the_fee_sign_inverted_my_profit(core: CoreSession) -> None:
 
 
 def test_a_spot_purchase_paid_its_fee_in_the_base_token(core: CoreSession) -> None:
-    order = core.buy("100", "0.2", pair="PURR-USDC")
-    core.answer_orders({"resting": {"oid": 5}})
-    core.fill(5, 1, "100.0", cloid=order, coin="PURR/USDC", price="0.2", fee="0.07", feeToken="PURR")
-    assert core.view(order).fees == {"PURR": Decimal("0.07")}
-    assert core.state(order) == "filled"
+    # By another program: this one trades no spot.
+    core.status(5, "open", coin="PURR/USDC", size="100.0", price="0.2")
+    core.fill(5, 1, "100.0", coin="PURR/USDC", price="0.2", fee="0.07", feeToken="PURR")
+    order = core.view("external:hyperliquid:5")
+    assert (order.fees, order.state) == ({"PURR": Decimal("0.07")}, "filled")
+    # What arrived is what is held, and the price of it is what was paid.
+    position = core.connector.position("PURR-USDC")
+    assert position.amount == Decimal("99.93")
+    core.status(6, "open", coin="PURR/USDC", side="A", size="99.93", price="0.2")
+    core.fill(6, 2, "99.93", side="A", coin="PURR/USDC", price="0.2", fee="0.014", feeToken="USDC")
+    assert core.connector.position("PURR-USDC").amount == 0
+    assert core.connector.position("PURR-USDC").realised_pnl == Decimal("-0.014")
 
 
 def test_the_average_price_drifted(core: CoreSession) -> None:

@@ -131,6 +131,12 @@ def test_a_market_order_without_any_known_price_is_refused() -> None:
         core.connector.buy("kPEPE-USD", Decimal(1), order_type=OrderType.MARKET)
 
 
+def test_an_order_in_a_spot_market_is_refused(core: CoreSession) -> None:
+    with pytest.raises(OrderRefusedError, match="PURR-USDC is a spot market: only perpetuals") as refused:
+        core.connector.buy("PURR-USDC", Decimal(100), Decimal("0.2"))
+    assert (refused.value.reason_code, untouched(core)) == ("spot_not_offered", True)
+
+
 def test_an_order_below_the_minimum_value_is_refused_unless_it_closes_the_position(
     core: CoreSession,
 ) -> None:
