@@ -6,8 +6,10 @@ Only the module of that command is imported, so that `orderledger --help` answer
 from __future__ import annotations
 
 import argparse
+import codecs
 import difflib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -96,9 +98,7 @@ _COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. A user's mistake ends in a message, never in a traceback."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if sys.stdout is None:
-        # Standard output was closed before the start (`>&-`): nobody wants to hear.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open as long as the process lives
+    _ready_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -133,6 +133,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"orderledger: {refusal}", file=sys.stderr)
         return refusal.exit_code
     return code
+
+
+def _ready_streams() -> None:
+    """Let every command rely on three streams, and on writing any text to its standard output."""
+    # Closed before the start (`>&-`): nobody says anything, or wants to hear.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - open as long as the process lives
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        codecs.register_error("as in json", _as_in_json)
+        sys.stdout.reconfigure(errors="as in json")
+
+
+def _as_in_json(error: UnicodeError) -> tuple[str, int]:
+    """For what an output's encoding lacks: the escapes of JSON, so that JSON stays the same data."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs), error.end
 
 
 def _run(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -207,6 +208,36 @@ def test_a_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
 def test_standard_output_may_be_closed(tmp_path: Path) -> None:
     done = _config_shown(tmp_path, ">&-")
     assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+
+
+def test_every_standard_stream_may_be_closed(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    probe = f"""if True:
+        import sys
+        from adapters.cli.main import main
+        main(["--version"])
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        print("a message for nobody", file=sys.stderr)
+        open({str(said)!r}, "w").write(str([stream.isatty() for stream in streams] + [sys.stdin.read()]))
+    """
+    closed = f"exec {shlex.join([sys.executable, '-c', probe])} <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", closed], check=False, timeout=60)
+    assert (done.returncode, said.read_text()) == (0, "[False, False, False, '']")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_output_that_lacks_a_character_gets_it_as_json_writes_it(tmp_path: Path, encoding: str) -> None:
+    pair = "é€😀-USD"
+    (tmp_path / "settings.toml").write_text(f'[venue]\ntrading_pairs = ["{pair}"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "adapters.cli.main", "config", "show", "--config", "settings.toml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout.decode(encoding))["venue"]["trading_pairs"] == [pair]
 
 
 @pytest.mark.parametrize(
