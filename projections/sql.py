@@ -82,7 +82,9 @@ class SqlViews:
 
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from cursor
+            # `yield from` would also close the cursor, of which a reader that leaves may be too late to hear.
+            while (row := next(cursor, None)) is not None:
+                yield row
         except sqlite3.Error as error:
             raise self._error(error) from None
 

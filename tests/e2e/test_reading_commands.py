@@ -428,7 +428,9 @@ def test_a_keeper_that_does_not_move_is_waited_for_briefly_and_then_said(
     assert len(ask("orders", "--json").json) == 4
 
 
-@pytest.mark.parametrize("arguments", [("orders",), ("fills", "--json")])
+@pytest.mark.parametrize(
+    "arguments", [("orders",), ("fills", "--json"), ("sql", "SELECT * FROM order_timeline", "--json")]
+)
 def test_a_reader_that_leaves_causes_no_traceback(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     builder = LogBuilder()
     for number in range(2_000):
