@@ -82,7 +82,7 @@ class SqlViews:
 
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
         try:
-            # `yield from` would also close the cursor, of which a reader that leaves may be too late to hear.
+            # Not `yield from`: it closes the cursor when this is let go of, maybe after its connection.
             while (row := next(cursor, None)) is not None:
                 yield row
         except sqlite3.Error as error:
