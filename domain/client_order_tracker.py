@@ -262,6 +262,7 @@ class ClientOrderTracker:
         stamp = self.stamp
         assert stamp is not None, "an input stamps the tracker before anything happens"
         was_done, was_unknown = order.is_done, order.outcome_unknown
+        repeats = event_type is OrderAcknowledged and order.submission is Submission.ACKNOWLEDGED
         newest_leg = order.newest_leg
         event = event_type(
             originator_id=order.id,
@@ -274,7 +275,7 @@ class ClientOrderTracker:
             **members,
         )
         order.apply(event)
-        self.changes.append(Change(event, order.view()))
+        self.changes.append(Change(event, order.view(), repeats))
         if order.newest_leg is not None and order.newest_leg != newest_leg:
             self._by_exchange_id[order.newest_leg] = order.id
             self._release(order, (order.newest_leg,))

@@ -764,7 +764,7 @@ class ConnectorBase(ABC):
         calls = [(heard, heard.on_order_update, (committed,)) for heard in self._order_listeners]
         if isinstance(event, OrderFilled):
             calls += [(heard, heard.on_order_filled, (view, event)) for heard in self._trade_listeners]
-        specific = _specific_call(event, view)
+        specific = "" if committed.repeats else _specific_call(event, view)
         if specific:
             calls += [(heard, getattr(heard, specific), (view,)) for heard in self._order_listeners]
         for target, call, args in calls:

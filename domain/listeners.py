@@ -13,18 +13,21 @@ __all__ = ["Committed", "ErrorEventListener", "OrderEventListener", "TradeEventL
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):
-    """A durable event, its place in the log, and (order events) the order right after it."""
+    """A durable event, its place in the log, and (order events) the order right after it. `repeats` marks an
+    acknowledgement of an order that was acknowledged before: it refutes an end, or tells the exchange id."""
 
     position: int
     event: LedgerEvent
     view: OrderView | None
+    repeats: bool = False
 
 
 class OrderEventListener:
     """Override what you need. A listener that raises is logged and counted; it cannot stop the ledger."""
 
     def on_order_created(self, order: OrderView) -> None:
-        """The venue has acknowledged the order (or a first sign of life stood in for that)."""
+        """The venue has acknowledged the order (or a first sign of life stood in for that). Once for each
+        order, also for one whose end was refuted: `on_order_update` tells that it lives again."""
 
     def on_order_completed(self, order: OrderView) -> None:
         """All fills are in."""

@@ -109,7 +109,9 @@ class PositionUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One new event and, for an order event, the order right after it."""
+    """One new event and, for an order event, the order right after it. `repeats` marks an acknowledgement of
+    an order that was acknowledged before: it refutes an end, or tells the exchange id."""
 
     event: LedgerEvent
     view: OrderView | None
+    repeats: bool = False

@@ -362,7 +362,7 @@ class LedgerRuntime:
 
     def _announce(self, outcome: Outcome, positions: Sequence[int]) -> None:
         news = [
-            Committed(position, change.event, change.view)
+            Committed(position, change.event, change.view, change.repeats)
             for position, change in zip(positions, outcome.changes, strict=True)
         ]
         self.events_committed += len(news)

@@ -258,7 +258,7 @@ class CoreSession:
         outcome = self.connector.step(item)
         for change in outcome.changes:
             self._store(change.event)
-            self.committed.append(Committed(len(self.events), change.event, change.view))
+            self.committed.append(Committed(len(self.events), change.event, change.view, change.repeats))
         self.effects += outcome.effects
         for effect in outcome.effects:
             match effect:

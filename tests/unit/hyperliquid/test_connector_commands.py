@@ -27,7 +27,7 @@ from domain.events import AccountLeverageChanged, OrderCreated, OrderEvent, Orde
 from domain.in_flight_order import OrderView
 from domain.inputs import CancelOrders, LedgerStalled, Stopping
 from domain.listeners import Committed, OrderEventListener, TradeEventListener
-from tests.support.core import CoreSession, order_status_answer
+from tests.support.core import CoreSession, open_order_row, order_status_answer
 
 
 @pytest.fixture
@@ -635,6 +635,43 @@ def test_an_order_completes_once_even_when_it_is_overfilled(core: CoreSession) -
     heard = Heard()
     tell(core, heard)
     assert heard.calls.count("completed") == 1
+
+
+def test_an_order_is_created_once_even_when_it_turns_out_to_live_after_all(core: CoreSession) -> None:
+    gone = core.open(5)
+    core.answers |= {"orderStatus": {"status": "unknownOid"}, "historicalOrders": []}
+    core.advance(95)
+    core.open_orders = [open_order_row(5, cloid=gone)]
+    core.answers["orderStatus"] = order_status_answer(5, "open", cloid=gone)
+    core.advance(60)
+    assert core.state(gone) == "open"
+    assert core.topics(gone).count("order.acknowledged") == 2
+    heard = Heard()
+    tell(core, heard)
+    assert heard.calls == ["created", "cancelled"]
+    assert heard.updates[-1].view is not None
+    assert heard.updates[-1].view.state == "open"
+
+
+def test_a_dormant_order_is_created_once_though_its_exchange_id_is_told_later(core: CoreSession) -> None:
+    dormant = core.buy(order_type=OrderType.STOP_MARKET, trigger_price=Decimal(44000))
+    core.answer_orders("waitingForTrigger")
+    core.status(5, "open", cloid=dormant)
+    assert core.topics(dormant).count("order.acknowledged") == 2
+    heard = Heard()
+    tell(core, heard)
+    assert heard.calls == ["created"]
+
+
+def test_an_order_thought_never_to_have_been_is_created_when_it_shows(core: CoreSession) -> None:
+    order = core.buy()
+    core.fail(core.take_send())
+    core.answers["orderStatus"] = {"status": "unknownOid"}
+    core.advance(40)
+    core.status(5, "open", cloid=order)
+    heard = Heard()
+    tell(core, heard)
+    assert heard.calls == ["failed", "created"]
 
 
 def test_an_order_reported_filled_completes_with_its_last_fill_and_not_before(core: CoreSession) -> None:

@@ -89,7 +89,9 @@ class PaperConnector(PerpetualDerivativeBase):
     def _commit(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self._position += 1
-            self.notify_committed(Committed(self._position, change.event, change.view), self._raise)
+            self.notify_committed(
+                Committed(self._position, change.event, change.view, change.repeats), self._raise
+            )
 
     @staticmethod
     def _raise(_listener: object, error: Exception) -> None:
