@@ -116,7 +116,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     is later than their end as well: positions and cash are told for an earlier time than that of the books),
     and all that the report names. `positions` by trading pair (absent: flat). `cash` is the fold of the
     opening balance and everything since, in units of the collateral token; None while no opening balance is
-    known.
+    known. `cash_summands` is how many executions and payments it adds up where that is more than are listed.
     `books_begin_ms`: what the venue reports from before this venue time is in the opening balances.
     `clock_ns` is our own clock when the report was begun (when the venue's showed its `taken_at_ms`): the age
     of what happened here is told by it. None: the two clocks are taken to agree.
@@ -131,6 +131,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     transfers: Sequence[Transfer] = ()
     positions: Mapping[str, Position] = {}
     cash: Decimal | None = None
+    cash_summands: int = 0
     clock_ns: int | None = None
     waived_ids: frozenset[str] = frozenset()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from decimal import Decimal
 
+from domain.cash import cash_effect_of
 from domain.discrepancies import (
     AdjustBalance,
     AdjustPosition,
@@ -415,7 +416,8 @@ def compare_cash(
     difference = MONEY.subtract(report.cash, ours)
     # The venue rounds each fee, payment and value to a millionth of its token, and the sum of so many
     # roundings is no drift.
-    slack = MONEY.multiply(MONEY_UNIT, Decimal(len(books.fills) + len(books.fundings) + 1))
+    summands = max(books.cash_summands, len(books.fills) + len(books.fundings))
+    slack = MONEY.multiply(MONEY_UNIT, Decimal(summands + 1))
     for mine, told in fills.waived:
         off = MONEY.subtract(_cash_of(scope, told), _cash_of(scope, mine))
         slack = MONEY.add(slack, off.copy_abs())
@@ -473,9 +475,7 @@ def _cash_of(scope: Scope, fill: Fill) -> Decimal:
     """What an execution does to the cash: a perpetual its value and its fee, anything else nothing."""
     if fill.trading_pair not in scope.report.steps:
         return ZERO
-    value = MONEY.multiply(fill.price, _signed(fill))
-    fee = fill.fee if fill.fee_token == scope.report.cash_token else ZERO
-    return MONEY.minus(MONEY.add(value, fee))
+    return cash_effect_of(fill, scope.report.cash_token)
 
 
 # -- leverage, windows -------------------------------------------------------------------------------------

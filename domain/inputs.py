@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
+from domain.cash import Cash
 from domain.order_params import OrderParams
 from domain.position import Position
 
@@ -47,7 +48,9 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
     `open_orders` are the stored events (topic, state) of each order that is not done. The `recent_*` keys are
     those booked lately, of which the venue may tell again; `last_*_time_ms` is where recovery begins.
     `books_begin_ms` (venue time) is when the ledger's books of this account begin; 0 for a new ledger.
-    `unsettled_discrepancies` are those that were found and never repaired.
+    `unsettled_discrepancies` are those that were found and never repaired, `waived_discrepancies` those among
+    them that a person, or the kind of the difference, has decided to leave. `cash` is what the log comes to;
+    None where it does not say.
     """
 
     session_id: str
@@ -64,6 +67,8 @@ class Started(Input, frozen=True, kw_only=True, omit_defaults=True, tag="started
     last_funding_time_ms: int = 0
     last_transfer_time_ms: int = 0
     unsettled_discrepancies: tuple[str, ...] = ()
+    waived_discrepancies: tuple[str, ...] = ()
+    cash: Cash | None = None
 
 
 class Stopping(Input, frozen=True, kw_only=True, omit_defaults=True, tag="stopping"):

@@ -199,7 +199,13 @@ Simpler = Callable[[Started], Started]
 
 def _simpler_starts(started: Started) -> Iterable[Simpler]:
     """Ways to begin with less."""
-    for name in ("recent_fill_keys", "recent_funding_keys", "positions", "open_orders"):
+    for name in (
+        "recent_fill_keys",
+        "recent_funding_keys",
+        "recent_transfer_keys",
+        "positions",
+        "open_orders",
+    ):
         if getattr(started, name):
             yield lambda start, name=name: replace(start, **{name: ()})  # type: ignore[misc]
     for events in started.open_orders:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.cli.config import (
+    Config,
     LedgerSettings,
     PublisherSettings,
     RecordingSettings,
@@ -16,10 +17,12 @@ from adapters.cli.config import (
     StrategySettings,
     VenueSettings,
 )
+from adapters.hyperliquid.dexes import dexes_of
 from adapters.hyperliquid.networks import NetworkError, network_named
+from adapters.hyperliquid.pass_weights import shortest_period_s
 from adapters.zeromq.bind_address import BindAddressError, checked_bind_address
 
-__all__ = ["CHECKS", "Mistake"]
+__all__ = ["CHECKS", "Mistake", "check_together"]
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _TRADING_PAIR = re.compile(r"[^\s\-]+-[A-Z0-9]+")
@@ -155,6 +158,20 @@ def _publisher(publisher: PublisherSettings) -> Iterator[Mistake]:
 
 def _nothing(_section: Any) -> Iterator[Mistake]:
     yield from ()
+
+
+def check_together(config: Config) -> Iterator[Mistake]:
+    """What only several sections show."""
+    dexes = len(dexes_of(config.venue.trading_pairs))
+    granted, every = config.limits.request_weight_per_minute, config.reconciliation
+    shortest_s = shortest_period_s(every.thorough_every_s, dexes, granted)
+    if every.every_s < shortest_s:
+        yield Mistake(
+            "reconciliation.every_s",
+            str(every.every_s),
+            f"at least {shortest_s} with limits.request_weight_per_minute = {granted}",
+            "The comparisons alone would take more than that.",
+        )
 
 
 CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {

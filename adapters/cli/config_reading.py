@@ -22,7 +22,7 @@ import msgspec
 from msgspec import inspect
 
 from adapters.cli.config import DEFAULT_CONFIG_FILE, SECTIONS, Config
-from adapters.cli.config_checks import CHECKS, Mistake
+from adapters.cli.config_checks import CHECKS, Mistake, check_together
 from adapters.cli.exit_codes import CommandError, ExitCode
 
 __all__ = ["ENVIRONMENT_PREFIX", "ConfigError", "configured_ledger_path", "load_config", "require_live"]
@@ -95,9 +95,11 @@ def load_config(file: str | Path, environment: Mapping[str, str]) -> Config:
     ]
     exposed = {mistake.path for mistake in pasted}
     mistakes = [mistake for mistake in mistakes if mistake.path not in exposed] + pasted
+    config = Config(**read)
+    mistakes = mistakes or list(check_together(config))
     if mistakes:
         raise ConfigError(str(file), mistakes)
-    return _completed(Config(**read), file.resolve().parent)
+    return _completed(config, file.resolve().parent)
 
 
 def require_live(config: Config, *, live: bool) -> None:

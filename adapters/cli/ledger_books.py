@@ -6,12 +6,12 @@ what fills and funding did to the cash, are taken from the views, which `verify`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
@@ -21,6 +21,7 @@ from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.storage.ledger import OrderLedger
 from adapters.storage.sqlite import SQLiteLedgerRecorder
 from domain.account import Account, account_id
+from domain.cash import Cash
 from domain.discrepancies import BookedFill, Books, Transfer, VenueReport, Window
 from domain.enums import TradeType
 from domain.events import (
@@ -53,9 +54,6 @@ _AT_A_TIME = 500
 """So many keys go into one statement; SQLite takes more, and gains nothing from it."""
 
 _Event = TypeVar("_Event", bound=AccountEvent)
-
-_Execution: TypeAlias = tuple[str, str, str, str, str, str]
-"""Trading pair, side, price, amount, fee and its token; numbers as the views have them."""
 
 
 class OpenDiscrepancy(msgspec.Struct, frozen=True):
@@ -192,6 +190,7 @@ class AccountBooks:
         elsewhere = named.difference(booked.fill.fill_key for booked in fills)
         take(order for order in self._ids_with_fills(elsewhere) if order not in orders)
         fills += (BookedFill(fill, None) for fill in self._fills_without_order())
+        cash = self.cash()
         return Books(
             books_begin_ms=begin_ms,
             orders=orders,
@@ -203,7 +202,8 @@ class AccountBooks:
             fundings=self._fundings(report) if report.fundings is not None else (),
             transfers=self._transfers(report) if report.transfers is not None else (),
             positions=self._positions(),
-            cash=self._cash(report.steps),
+            cash=None if cash is None else cash.total(report.steps.__contains__),
+            cash_summands=0 if cash is None else cash.summands,
         )
 
     def _orders(self, ids: Iterable[str]) -> Iterator[tuple[InFlightOrder, Sequence[LedgerEvent]]]:
@@ -306,11 +306,9 @@ class AccountBooks:
 
     # -- cash ----------------------------------------------------------------------------------------------
 
-    def _cash(self, perpetuals: Collection[str]) -> Decimal | None:
-        """The opening balance, or the last one that was put right, and everything since (in log order).
-
-        Trades count in the markets that have positions: a spot trade moves tokens, which are not in the cash.
-        """
+    def cash(self) -> Cash | None:
+        """What the log comes to: the opening balance, or the last one that was put right, and everything
+        since (in log order). None where it does not say, and `cash_unknown_because` why."""
         asserted = [
             (position, event)
             for position, event in self._positioned(AccountBalanceAsserted)
@@ -319,38 +317,40 @@ class AccountBooks:
         if not asserted:
             return None
         since, start = asserted[-1]
-        transfers = self._cash_of_transfers(since)
-        if transfers is None:
+        cash = Cash(token=start.token, paid=start.amount)
+        if not self._add_transfers(cash, since):
             return None
-        cash = MONEY.add(start.amount, transfers)
-        cash = MONEY.add(cash, self._cash_of_fundings(since, start.token))
-        return MONEY.add(cash, self._cash_of_fills(since, start.token, perpetuals))
+        self._add_fundings(cash, since)
+        self._add_fills(cash, since)
+        return cash
 
-    def _cash_of_fills(self, since: int, token: str, perpetuals: Collection[str]) -> Decimal:
+    def _add_fills(self, cash: Cash, since: int) -> None:
         """What was booked since a position, less what was taken back since."""
-        booked, taken_back = (
-            self._select(
+        fma, add, subtract = MONEY.fma, MONEY.add, MONEY.subtract
+        spent: dict[str, Decimal] = {}
+        for column, taken_back in (("position", False), ("corrected_position", True)):
+            for pair, side, price, amount, fee, fee_token in self._select(
                 "SELECT trading_pair, trade_type, price, amount, fee, fee_token FROM fill_bookings "
-                f"WHERE venue = ? AND account = ? AND {happened} > ?",
+                f"WHERE venue = ? AND account = ? AND {column} > ?",
                 since,
-            )
-            for happened in ("position", "corrected_position")
-        )
-        cash = _cash_of(booked, token, perpetuals)
-        return MONEY.subtract(cash, _cash_of(taken_back, token, perpetuals))
+            ):
+                value = Decimal(price) if (side == TradeType.BUY) is not taken_back else -Decimal(price)
+                total = fma(value, Decimal(amount), spent.get(pair, ZERO))
+                if fee_token == cash.token:
+                    total = (subtract if taken_back else add)(total, Decimal(fee))
+                spent[pair] = total
+                cash.summands += 1
+        cash.markets = {pair: total.copy_negate() for pair, total in spent.items()}
 
-    def _cash_of_fundings(self, since: int, token: str) -> Decimal:
-        total = ZERO
+    def _add_fundings(self, cash: Cash, since: int) -> None:
         for (amount,) in self._select(
             "SELECT amount FROM funding WHERE venue = ? AND account = ? AND position > ? AND token = ?",
             since,
-            token,
+            cash.token,
         ):
-            total = MONEY.add(total, Decimal(amount))
-        return total
+            cash.pay(Decimal(amount))
 
-    def _cash_of_transfers(self, since: int) -> Decimal | None:
-        total = ZERO
+    def _add_transfers(self, cash: Cash, since: int) -> bool:
         for position, event in self._positioned(AccountLedgerUpdateBooked):
             if position > since:
                 effect = collateral_effect(self.account, event.detail)
@@ -358,9 +358,9 @@ class AccountBooks:
                     self.cash_unknown_because = (
                         f"it is not known what the transfer {event.update_key!r:.60} did to the collateral"
                     )
-                    return None
-                total = MONEY.add(total, effect)
-        return total
+                    return False
+                cash.pay(effect)
+        return True
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -454,21 +454,6 @@ def _fills_of(events: Iterable[LedgerEvent]) -> Iterable[Fill]:
 def _is_in(window: Window | None, time_ms: int) -> bool:
     """Whether a time is in a window or after it: later bookings explain what the venue told before them."""
     return window is not None and window.asked_from_ms <= time_ms
-
-
-def _cash_of(executions: Iterable[_Execution], token: str, perpetuals: Collection[str]) -> Decimal:
-    """What executions did to the cash: their value, and those of their fees that were paid in it."""
-    fma, add = MONEY.fma, MONEY.add
-    bought = sold = fees = ZERO
-    for pair, side, price, amount, fee, fee_token in executions:
-        if pair in perpetuals:
-            if side == TradeType.BUY:
-                bought = fma(Decimal(price), Decimal(amount), bought)
-            else:
-                sold = fma(Decimal(price), Decimal(amount), sold)
-            if fee_token == token:
-                fees = add(fees, Decimal(fee))
-    return MONEY.subtract(sold, add(bought, fees))
 
 
 def _chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:

@@ -29,7 +29,8 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
     latest = ledger.recorder.select_events(aggregate, desc=True, limit=1)
     opened = _opening(ledger, aggregate) if latest else None
     with AccountBooks(ledger, views, venue=venue, account=account) as books:
-        unsettled = tuple(books.open_discrepancies())
+        unsettled = books.open_discrepancies()
+        cash = books.cash()
         transfers = books.booked_transfers()
     return Started(
         session_id=session_id,
@@ -45,7 +46,9 @@ def read_started(ledger: OrderLedger, views: Path, *, venue: str, account: str, 
         last_fill_time_ms=state.last_fill_time_ms,
         last_funding_time_ms=state.last_funding_time_ms,
         last_transfer_time_ms=max((event.exchange_time_ms or 0 for event in transfers), default=0),
-        unsettled_discrepancies=unsettled,
+        unsettled_discrepancies=tuple(unsettled),
+        waived_discrepancies=tuple(key for key, each in unsettled.items() if each.waived is not None),
+        cash=cash,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from adapters.hyperliquid import info_requests
+from adapters.hyperliquid.account_modes import SEPARATE_MODES
 from adapters.hyperliquid.history_pages import History, HistoryPages
 from adapters.hyperliquid.info_client import InfoClient, Unanswered
 from adapters.hyperliquid.info_requests import FILLS_KEPT, FILLS_PAGE_ROWS, TIME_PAGE_ROWS, InfoRequest
@@ -41,10 +42,6 @@ Progress = Callable[[str, int, int], None]
 """Gets what is being asked for, how many are done, and of how many (0: not known)."""
 
 _COLLATERAL_TOKEN = 0
-_SEPARATE_MODES = frozenset({"disabled", "default", "dexAbstraction"})
-"""Account modes in which the perps' cash is the account's own (sheet 5.6). In the others it is what the
-positions happen to use of a balance elsewhere."""
-
 _T = TypeVar("_T")
 
 
@@ -141,7 +138,7 @@ class AccountQuestions:
         if states is None:
             return None
         mode = await self._ask(info_requests.user_abstraction(self.account), read_account_mode)
-        if mode not in _SEPARATE_MODES:
+        if mode not in SEPARATE_MODES:
             return None
         total = ZERO
         for dex, state in states.items():

@@ -16,13 +16,17 @@ from typing import Any
 
 from adapters.hyperliquid import actions, info_requests
 from adapters.hyperliquid.answers import Accepted, Ambiguous, Entry
+from adapters.hyperliquid.booked_lately import BookedLately
 from adapters.hyperliquid.client_ids import cloid_for
 from adapters.hyperliquid.context import SECOND, Context
+from adapters.hyperliquid.dexes import dexes_of
+from adapters.hyperliquid.fill_check import FillCheck
 from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.history_search import FillSearch, FundingSearch, TransferSearch
 from adapters.hyperliquid.late_news import LateNews
 from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
 from adapters.hyperliquid.live_books import COLLATERAL, LiveBooks
+from adapters.hyperliquid.live_cash import LiveCash
 from adapters.hyperliquid.messages import (
     AssetContext,
     BestPrices,
@@ -38,7 +42,7 @@ from adapters.hyperliquid.messages import (
 from adapters.hyperliquid.nonces import NonceSource
 from adapters.hyperliquid.outbox import Outbox
 from adapters.hyperliquid.position_chain import PositionChain
-from adapters.hyperliquid.preliminaries import RETRY_NS, Preliminaries, dexes_of
+from adapters.hyperliquid.preliminaries import RETRY_NS, Preliminaries
 from adapters.hyperliquid.price_rules import MarketKind, PriceRuleError, market_order_price
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.reason_codes import Refusal
@@ -47,6 +51,7 @@ from adapters.hyperliquid.recovery import Recovery
 from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.stream_watch import StreamWatch
 from adapters.hyperliquid.symbols import Market
+from adapters.hyperliquid.thorough import Thorough
 from adapters.hyperliquid.transfer_effects import is_of_others
 from domain.connector_base import EventDecoder, OrderRequest
 from domain.effects import ConnectStreams
@@ -108,8 +113,9 @@ class HyperliquidOptions:
     the weight per minute of its IP address. The books are compared with the venue every `reconcile_every_ns`;
     what is younger than `grace_ms` is not judged. What the venue says a position is, is put on record
     at most once per `assert_every_ns` and market. Of these comparisons at most one per `thorough_every_ns` is
-    thorough: it asks for funding and transfers as well. 0, as in recordings of versions that had no such
-    option: funding is asked for every time, and transfers are neither asked for nor followed.
+    thorough: it asks for funding and transfers as well, and compares the cash. 0, as in recordings of
+    versions that had no such option: funding is asked for every time, transfers are neither asked for nor
+    followed, and neither the cash nor what is booked and not told is compared.
     """
 
     trading_pairs: tuple[str, ...]
@@ -190,7 +196,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         )
         self._fills = FillSearch(self._context, self._queries)
         self._funding = FundingSearch(self._context, self._queries)
-        self._transfers = TransferSearch(self._context, self._queries) if options.thorough_every_ns else None
         self._findings = Findings(self._context, grace_ms=options.grace_ms)
         self._late_news = LateNews(
             self._context,
@@ -199,6 +204,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             is_of_our_books=self._books.has_room_for,
             begin_ms=lambda: self._books.begin_ms,
         )
+        self._thorough = self._make_thorough() if options.thorough_every_ns else None
         self._stream_watch = StreamWatch(self._context, "user")
         self._chain = PositionChain(
             self._context,
@@ -222,7 +228,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._queries,
             self._fills,
             self._funding,
-            self._transfers,
+            None if self._thorough is None else self._thorough.transfers,
             self._books,
             self._resolver.look_into,
             self._on_recovered,
@@ -232,20 +238,43 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._queries,
             self._fills,
             self._funding,
-            self._transfers,
             self._findings,
+            self._thorough,
             positions=lambda: self.positions,
             amount_step=self._step_of_followed,
             begin_ms=lambda: self._books.begin_ms,
             list_orders=self._list_orders,
             agreed=lambda: self._settled("reconciliation"),
             every_ns=options.reconcile_every_ns,
-            thorough_every_ns=options.thorough_every_ns,
             assert_every_ns=options.assert_every_ns,
         )
         self._flush_at_ns = 0
         self.reconnects = 0
         self.frames = 0
+
+    def _make_thorough(self) -> Thorough:
+        lately = BookedLately(self._context)
+        return Thorough(
+            every_ns=self.options.thorough_every_ns,
+            transfers=TransferSearch(self._context, self._queries),
+            lately=lately,
+            fills=FillCheck(
+                self._context,
+                self._findings,
+                lately,
+                amount_step=self._step_of_followed,
+                begin_ms=lambda: self._books.begin_ms,
+            ),
+            cash=LiveCash(
+                self._context,
+                self._queries,
+                self._findings,
+                lately,
+                positions=lambda: self.positions,
+                amount_step=self._step_of_followed,
+                begin_ms=lambda: self._books.begin_ms,
+            ),
+        )
 
     @property
     def books_begin_ms(self) -> int:
@@ -268,6 +297,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             unsettled_discrepancies=started.unsettled_discrepancies,
         )
         self._restore_positions(started)
+        self._findings.waived_ids = frozenset(started.waived_discrepancies)
+        if self._thorough is not None:
+            self._thorough.cash.restore(started.cash)
         for events in started.open_orders:
             order = self.tracker.restore([self._decode_event(topic, state) for topic, state in events])
             self._take_up(order)
@@ -306,7 +338,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
     def _connect(self) -> None:
         user = self.account_address
         kinds = ["orderUpdates", "userEvents", "userFills", "userFundings"]
-        if self._transfers is not None:
+        if self._thorough is not None:
             kinds.append("userNonFundingLedgerUpdates")
         coins = [self.trading_rules[pair].instrument for pair in self.options.trading_pairs]
         self._effect(
@@ -330,6 +362,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._await("recovery")
             self._stream_watch.connected()
             self._books.were_opened = False
+            if self._thorough is not None:
+                self._thorough.cash.connected()
             self._reconciler.recovery_begins()
             self._recovery.start()
 
@@ -511,6 +545,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
     def _after_changes(self, changes: list[Change]) -> None:
         super()._after_changes(changes)
         for change in changes:
+            if self._thorough is not None:
+                self._thorough.take(change.event)
             if isinstance(change.event, OrderReportedFilled) and change.view is not None:
                 self._set_deadline(MISSING_FILL_NS, "missing_fills", change.view.client_order_id)
 
@@ -543,6 +579,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             order = self.tracker.get(self._decode_event(*found.events[0]).originator_id)
             assert order is not None, "what was looked up is in memory"
             self._late_news.looked_up(order)
+            if self._thorough is not None:
+                self._thorough.fills.looked_up(order)
 
     def _on_nothing_stored(self, key: str) -> None:
         if key.startswith("key:"):
@@ -686,8 +724,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                     self._resolver.look_into(order)
             case "funding":
                 self._funding.on_deadline()
-            case "transfers" if self._transfers is not None:
-                self._transfers.on_deadline()
+            case "transfers" if self._thorough is not None:
+                self._thorough.transfers.on_deadline()
             case "alive":
                 self._late_news.on_deadline(key)
             case "reconcile":

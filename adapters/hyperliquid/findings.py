@@ -21,7 +21,7 @@ __all__ = ["ACTOR", "Findings"]
 ACTOR = "live process"
 """Who repairs what a live session finds."""
 
-_GRAVE = frozenset({DiscrepancyKind.POSITION_DRIFT, DiscrepancyKind.SIDE_FLIP})
+_GRAVE = frozenset({DiscrepancyKind.POSITION_DRIFT, DiscrepancyKind.SIDE_FLIP, DiscrepancyKind.BALANCE_DRIFT})
 
 
 class Findings:
@@ -33,11 +33,17 @@ class Findings:
         self.grace_ms = grace_ms
         self.found_count = 0
         self.repaired_count = 0
+        self.waived_ids: frozenset[str] = frozenset()
+        """Those that stood waived when the session began."""
         self._to_tell: list[Discrepancy] = []
 
     def compare(self, books: Books, report: VenueReport) -> list[Discrepancy]:
         """What differs between the two."""
         return find_discrepancies(books, report, grace_ms=self.grace_ms)
+
+    def is_waived(self, discrepancy: Discrepancy) -> bool:
+        """Whether it was decided, before this session, to leave this very difference."""
+        return discrepancy.discrepancy_id in self.waived_ids
 
     def record(self, discrepancy: Discrepancy, *, repair: bool) -> None:
         """Put a finding into the log, once, and with `repair` what mends it."""

@@ -6,7 +6,7 @@ Each is asked for until there is an answer that can be read. Clock and budget ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from adapters.hyperliquid import info_requests
@@ -21,7 +21,7 @@ from adapters.hyperliquid.messages import (
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.symbols import SymbolError, SymbolMap
 
-__all__ = ["RETRY_NS", "Preliminaries", "dexes_of"]
+__all__ = ["RETRY_NS", "Preliminaries"]
 
 RETRY_NS = 2 * SECOND
 BUDGET_CHECK_NS = 600 * SECOND
@@ -182,8 +182,3 @@ class Preliminaries:
             f"{f'an agent of {master}' if role == 'agent' else f'no approved agent ({role})'}, "
             f"so it may not trade for {self._context.account_address}: approve it, or use another key"
         )
-
-
-def dexes_of(trading_pairs: Sequence[str]) -> tuple[str, ...]:
-    """The dexes that these markets are on: the venue's own (the empty name) first, whether or not one is."""
-    return ("", *dict.fromkeys(pair.partition(":")[0] for pair in trading_pairs if ":" in pair))

@@ -12,7 +12,7 @@ to what the venue says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,15 +22,12 @@ import msgspec
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, SECOND, Context
 from adapters.hyperliquid.findings import Findings
-from adapters.hyperliquid.history_search import (
-    OVERLAP_MS,
-    RETRY_NS,
-    FillSearch,
-    FundingSearch,
-    TransferSearch,
-)
-from adapters.hyperliquid.messages import AccountState, MessageError
+from adapters.hyperliquid.history_pages import History
+from adapters.hyperliquid.history_search import OVERLAP_MS, RETRY_NS, FillSearch, FundingSearch
+from adapters.hyperliquid.messages import AccountState, MessageError, TransferUpdate
 from adapters.hyperliquid.queries import Queries
+from adapters.hyperliquid.thorough import Thorough
+from adapters.hyperliquid.venue_told import VenueTold
 from domain.discrepancies import (
     AdjustPosition,
     Books,
@@ -43,7 +40,7 @@ from domain.enums import TradeType
 from domain.events import AccountFillBooked, Fill, OrderFilled
 from domain.money import MONEY, ZERO, decimal_text
 from domain.position import Position
-from domain.updates import PositionUpdate
+from domain.updates import FundingUpdate, PositionUpdate, TradeUpdate
 
 __all__ = ["Reconciler"]
 
@@ -68,7 +65,7 @@ class _Pass:
     """When the newest fill of each market happened that was booked before the venue was asked."""
     is_full: bool = False
     is_thorough: bool = False
-    states: dict[str, AccountState] = field(default_factory=dict)
+    told: VenueTold = field(init=False)
     executed: list[Fill] = field(default_factory=list)
     """Fills that were booked since; they may be younger than the state."""
     searched: tuple[str, ...] = ()
@@ -77,6 +74,9 @@ class _Pass:
     """From when on the venue is asked for fills."""
     waiting_for: dict[str, None] = field(default_factory=dict)
     is_alerted: bool = False
+
+    def __post_init__(self) -> None:
+        self.told = VenueTold(self.asked_at_ms)
 
 
 @dataclass(slots=True)
@@ -104,8 +104,9 @@ class _Sides:
 
 class Reconciler:
     """`positions` is what the books hold, `amount_step` the step of a market whose fills and state can be
-    compared (None for others). `list_orders` asks for the open orders. `agreed` is called whenever nothing
-    differs, or all that differed is mended."""
+    compared (None for others). `thorough` is None in a session that asks for funding with every pass and for
+    no transfers. `list_orders` asks for the open orders. `agreed` is called whenever nothing differs, or all
+    that differed is mended."""
 
     def __init__(
         self,
@@ -113,8 +114,8 @@ class Reconciler:
         queries: Queries,
         fills: FillSearch,
         funding: FundingSearch,
-        transfers: TransferSearch | None,
         findings: Findings,
+        thorough: Thorough | None,
         *,
         positions: Callable[[], Mapping[str, Position]],
         amount_step: Callable[[str], Decimal | None],
@@ -122,14 +123,13 @@ class Reconciler:
         list_orders: Callable[[], None],
         agreed: Callable[[], None],
         every_ns: int,
-        thorough_every_ns: int,
         assert_every_ns: int,
     ) -> None:
         self._context = context
         self._queries = queries
         self._fills = fills
         self._funding = funding
-        self._transfers = transfers
+        self._thorough = thorough
         self._findings = findings
         self._positions = positions
         self._amount_step = amount_step
@@ -137,7 +137,6 @@ class Reconciler:
         self._list_orders = list_orders
         self._agreed = agreed
         self._every_ns = every_ns
-        self._thorough_every_ns = thorough_every_ns
         self._assert_every_ns = assert_every_ns
         self.passes = 0
         self._pass_count = 0
@@ -198,7 +197,7 @@ class Reconciler:
         if not self._is_ticking:
             self._is_ticking = True
             self._set_deadline(self._every_ns, "tick")
-        first.states = dict(states)
+        first.told.states = dict(states)
         if books_opened:
             self._all_agreed_ms = first.asked_at_ms
             for update in (update for state in states.values() for update in state.positions):
@@ -272,7 +271,8 @@ class Reconciler:
             self._ask_state(begun, dex)
         if is_full:
             self._list_orders()
-            if self._context.now_ns() - self._thorough_ns >= self._thorough_every_ns:
+            every_ns = 0 if self._thorough is None else self._thorough.every_ns
+            if self._context.now_ns() - self._thorough_ns >= every_ns:
                 begun.is_thorough = True
                 self._ask_money(begun.number)
 
@@ -281,10 +281,22 @@ class Reconciler:
         assert under_way is not None, "it has just begun"
         start_ms = max(0, self._money_complete_to_ms - OVERLAP_MS)
         under_way.waiting_for["funding"] = None
-        self._funding.search(start_ms, lambda: self._done(number, "funding"))
-        if self._transfers is not None:
+        self._funding.read(start_ms, lambda told: self._on_fundings(number, told))
+        if self._thorough is not None:
             under_way.waiting_for["transfers"] = None
-            self._transfers.search(start_ms, lambda: self._done(number, "transfers"))
+            self._thorough.transfers.read(start_ms, lambda told: self._on_transfers(number, told))
+
+    def _on_fundings(self, number: int, told: History[FundingUpdate]) -> None:
+        under_way = self._current(number)
+        if under_way is not None:
+            under_way.told.fundings = told
+            self._done(number, "funding")
+
+    def _on_transfers(self, number: int, told: History[TransferUpdate]) -> None:
+        under_way = self._current(number)
+        if under_way is not None:
+            under_way.told.transfers = told
+            self._done(number, "transfers")
 
     def _from(self, *pairs: str) -> int:
         """The venue time to ask from: until when all is told; for these markets, when they last agreed."""
@@ -318,15 +330,17 @@ class Reconciler:
                 )
             self._set_deadline(RETRY_NS, f"state {number} {dex}")
             return
-        under_way.states[dex] = state
-        if len(under_way.states) == len(self._context.dexes):
-            self._fills.search(under_way.fills_from_ms, lambda: self._on_fills(number))
+        states = under_way.told.states
+        states[dex] = state
+        if len(states) == len(self._context.dexes):
+            self._fills.read(under_way.fills_from_ms, lambda told: self._on_fills(number, told))
         self._done(number, f"state {dex}".rstrip())
 
-    def _on_fills(self, number: int) -> None:
+    def _on_fills(self, number: int, told: History[TradeUpdate]) -> None:
         under_way = self._current(number)
         if under_way is None:
             return
+        under_way.told.fills = told
         for pair in under_way.searched:
             if pair in self._drifts:
                 self._drifts[pair].is_searched = True
@@ -334,7 +348,8 @@ class Reconciler:
             # The orders of some fills are being looked up: they are not in the positions yet.
             self._compare_again(SOON_NS)
         else:
-            self._judge(under_way)
+            moving = {} if self._thorough is None else self._thorough.fills.judge(under_way.told)
+            self._judge(under_way, moving)
             self._judge_leverage(under_way)
         self._done(number, "fills")
 
@@ -348,6 +363,8 @@ class Reconciler:
         self._pass = None
         if under_way.is_thorough:
             self._thorough_is_done(under_way)
+            if self._thorough is not None:
+                self._thorough.cash.judge(under_way.told)
         if under_way.is_full:
             self.passes += 1
             self._complete_to_ms = under_way.asked_at_ms
@@ -355,6 +372,8 @@ class Reconciler:
     def _thorough_is_done(self, finished: _Pass) -> None:
         self._thorough_ns = finished.begun_ns
         self._money_complete_to_ms = finished.asked_at_ms
+        if self._thorough is not None:
+            self._thorough.lately.forget_before(self._from())
 
     # -- judging -------------------------------------------------------------------------------------------
 
@@ -367,7 +386,9 @@ class Reconciler:
             if isinstance(change.event, OrderFilled | AccountFillBooked)
         ]
         told = {
-            update.trading_pair: update for each in under_way.states.values() for update in each.positions
+            update.trading_pair: update
+            for each in under_way.told.states.values()
+            for update in each.positions
         }
         held = self._positions()
         pairs = {*told, *(fill.trading_pair for fill in news)}
@@ -375,7 +396,7 @@ class Reconciler:
         pairs |= {pair for pair, (amount, _) in self._asserted.items() if amount}
         for pair in sorted(pairs):
             dex, found, _ = pair.partition(":")
-            state = under_way.states.get(dex if found else "")
+            state = under_way.told.states.get(dex if found else "")
             if state is None or self._amount_step(pair) is None:
                 continue
             at_ms = state.exchange_time_ms or under_way.asked_at_ms
@@ -401,16 +422,17 @@ class Reconciler:
             not sides.is_clear or sides.ours != sides.theirs.amount for sides in self._sides(under_way)
         )
 
-    def _judge(self, under_way: _Pass) -> None:
+    def _judge(self, under_way: _Pass, moving: Collection[str] = ()) -> None:
+        """`moving` are markets to be left for later."""
         is_unclear = False
         for sides in self._sides(under_way):
-            if not sides.is_clear:
+            if not sides.is_clear or sides.theirs.trading_pair in moving:
                 is_unclear = True
             elif sides.ours == sides.theirs.amount:
                 self._on_agreement(sides)
             else:
                 self._on_difference(sides, under_way.fills_from_ms)
-        if self._drifts:
+        if self._drifts or moving:
             self._compare_again(self._findings.grace_ms * MS + SOON_NS)
         elif is_unclear:
             if not self._all_agreed_ms:
@@ -482,7 +504,7 @@ class Reconciler:
     # -- leverage ------------------------------------------------------------------------------------------
 
     def _judge_leverage(self, under_way: _Pass) -> None:
-        for state in under_way.states.values():
+        for state in under_way.told.states.values():
             for theirs in state.positions:
                 held = self._positions().get(theirs.trading_pair)
                 if theirs.leverage is None or held is None or self._amount_step(theirs.trading_pair) is None:

@@ -36,6 +36,9 @@ _PARTS_WITHOUT_TRADE_ID = 7
 """A fill without a trade id is known by what it is: coin, oid, time, side, price, size, start position."""
 
 
+_PARTS_BEFORE_TRANSFER = 3
+
+
 class HyperliquidRewriter:
     """Knows which rows are of which order, which numbers are amounts, and what a request asks."""
 
@@ -92,7 +95,7 @@ class HyperliquidRewriter:
         return item
 
     def scaled(self, item: _Item, answered: SendAction | Query | None, scale: Scale) -> _Item:
-        """Amounts and values of the account scaled, in frames, answers and the keys of earlier fills."""
+        """Amounts and values of the account scaled, in frames, answers and the keys of what is booked."""
         if isinstance(item, StreamFrame):
             return item if self.market_of(item) else replace(item, data=_scaled_bytes(item.data, scale))
         if isinstance(item, RequestAnswered):
@@ -100,8 +103,9 @@ class HyperliquidRewriter:
                 return item
             return replace(item, body=_scaled_bytes(item.body, scale))
         if isinstance(item, Started):
-            keys = tuple(_scaled_fill_key(key, scale) for key in item.recent_fill_keys)
-            return replace(item, recent_fill_keys=keys)
+            fill_keys = tuple(_scaled_fill_key(key, scale) for key in item.recent_fill_keys)
+            transfer_keys = tuple(_scaled_transfer_key(key, scale) for key in item.recent_transfer_keys)
+            return replace(item, recent_fill_keys=fill_keys, recent_transfer_keys=transfer_keys)
         return item
 
 
@@ -201,6 +205,12 @@ def _scaled_fill_key(key: str, scale: Scale) -> str:
     if len(begin) + 2 < _PARTS_WITHOUT_TRADE_ID:
         return key
     return ":".join([*begin, *(format(scale(Decimal(part)), "f") if part else "" for part in (size, start))])
+
+
+def _scaled_transfer_key(key: str, scale: Scale) -> str:
+    """Time, transaction and kind stand before the venue's own record, which has the amounts."""
+    *begin, detail = key.split(":", _PARTS_BEFORE_TRANSFER)
+    return ":".join([*begin, _scaled_bytes(detail.encode(), scale).decode()])
 
 
 # -- JSON ----------------------------------------------------------------------------------------------------

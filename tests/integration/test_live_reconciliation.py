@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from domain.events import (
     AccountPositionAsserted,
     LedgerEvent,
 )
+from domain.inputs import StreamFrame
 from projections.verifying import verify_views
 from replays.replaying import Replay
 from replays.reporting import divergence_text
@@ -228,6 +230,51 @@ def test_a_deposit_that_the_stream_lost_is_booked_by_the_next_pass() -> None:
         await until_deposited(world, Decimal(250))
 
     run(scenario, kinds=["unbooked_transfer"], seed=69)
+
+
+def told_wrongly(world: RecordedLive, channel: str, **members: Any) -> None:
+    """A frame that the venue never meant: what it says is in no list and in no balance."""
+    data = json.dumps({"channel": channel, "data": {"user": world.account.lower(), **members}}).encode()
+    world.runtime.deliver(StreamFrame(stream="user", data=data))
+
+
+def test_a_fill_that_the_venue_does_not_tell_again_is_taken_back() -> None:
+    async def scenario(world: RecordedLive) -> None:
+        oid = await resting(world)
+        row = {"coin": "BTC", "px": "40000.0", "sz": "0.004", "side": "B", "time": world.sim.clock.now_ms()}
+        row |= {"startPosition": "0.0", "dir": "Open Long", "closedPnl": "0.0", "hash": "0x" + "0" * 64}
+        row |= {"oid": oid, "crossed": False, "fee": "0.02", "tid": 987_654, "feeToken": "USDC"}
+        told_wrongly(world, "userFills", fills=[row])
+        held = world.connector.position
+        await world.until("it is booked", lambda: held(PAIR).amount == Decimal("0.004"))
+        await until_mended(world)
+        await world.until("it is taken back", lambda: held(PAIR).amount == 0)
+
+    run(scenario, kinds=["phantom_fill"], seed=70)
+
+
+def test_cash_that_nothing_explains_is_taken_over_at_last() -> None:
+    async def scenario(world: RecordedLive) -> None:
+        await holding(world)
+        delta = {"type": "deposit", "usdc": "250.0"}
+        row = {"time": world.sim.clock.now_ms(), "hash": "0x" + "1" * 64, "delta": delta}
+        told_wrongly(world, "userNonFundingLedgerUpdates", nonFundingLedgerUpdates=[row])
+        await until_deposited(world, Decimal(250))
+        await until_mended(world)
+
+    run(scenario, kinds=["balance_drift"], seed=71)
+
+
+def test_trades_funding_and_transfers_leave_the_cash_as_the_venue_tells_it() -> None:
+    async def scenario(world: RecordedLive) -> None:
+        await holding(world)
+        world.sim.settle_funding({"BTC": Decimal("0.0001")})
+        world.sim.create_account(world.account, Decimal(250))
+        await until_deposited(world, Decimal(250))
+        order = world.connector.sell(PAIR, AMOUNT, world.price("0.98"))
+        await world.until_state(order, "filled")
+
+    run(scenario, kinds=[], seed=72)
 
 
 def test_a_liquidation_that_the_stream_lost_is_booked() -> None:

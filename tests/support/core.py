@@ -15,16 +15,21 @@ from typing import Any
 import msgspec
 
 from adapters.hyperliquid.connector import HyperliquidOptions, HyperliquidPerpetualConnector
+from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.storage.keys import lookup_keys
+from domain.cash import Cash
 from domain.connector_base import OrderRequest
 from domain.effects import Alert, ConnectStreams, Effect, LookUpOrder, Query, SendAction
 from domain.enums import TradeType
 from domain.event_codec import decode_event, encode_events
 from domain.events import (
+    AccountBalanceAsserted,
     AccountFillBooked,
+    AccountFillCorrected,
     AccountFundingBooked,
     AccountLedgerUpdateBooked,
     LedgerEvent,
+    OrderFillCorrected,
     OrderFilled,
 )
 from domain.in_flight_order import InFlightOrder, OrderView
@@ -53,9 +58,11 @@ __all__ = [
     "CoreSession",
     "facts_of",
     "fill_row",
+    "funding_row",
     "open_order_row",
     "order_row",
     "order_status_answer",
+    "transfer_row",
 ]
 
 ACCOUNT = "0x1719884eb866cb12b2287399b15f7db5e7d775ea"
@@ -169,6 +176,21 @@ def fill_row(
     return row | members
 
 
+def funding_row(time_ms: int, amount: str) -> dict[str, Any]:
+    """A row of `userFunding`."""
+    delta = {"type": "funding", "coin": "BTC", "usdc": amount, "szi": "1.0", "fundingRate": "0.0000125"}
+    return {"time": time_ms, "hash": "0x" + "0" * 64, "delta": delta}
+
+
+def transfer_row(time_ms: int, amount: str, kind: str = "deposit", **members: Any) -> dict[str, Any]:
+    """A row of `userNonFundingLedgerUpdates`."""
+    return {
+        "time": time_ms,
+        "hash": f"0x{time_ms:064x}",
+        "delta": {"type": kind, "usdc": amount, **members},
+    }
+
+
 class CoreSession:
     """One core, its clock, and everything that came out of it.
 
@@ -221,6 +243,7 @@ class CoreSession:
         self.positions: list[dict[str, Any]] = []
         self.fundings: list[dict[str, Any]] = []
         self.transfers: list[dict[str, Any]] = []
+        self.unexplained_cash = Decimal(0)
         self.answers: dict[str, Any] = {
             "meta": META,
             "spotMeta": SPOT_META,
@@ -230,6 +253,7 @@ class CoreSession:
             "clearinghouseState": lambda body: self.account_state(),
             "frontendOpenOrders": lambda body: self.open_orders,
             "userFillsByTime": lambda body: _since(body, self.fills),
+            "userAbstraction": "default",
             "userFunding": lambda body: _since(body, self.fundings),
             "userNonFundingLedgerUpdates": lambda body: _since(body, self.transfers),
         }
@@ -351,13 +375,34 @@ class CoreSession:
                 "last_fill_time_ms": max((fill.exchange_time_ms for fill in fills), default=0),
                 "last_funding_time_ms": max((event.exchange_time_ms or 0 for event in funding), default=0),
                 "last_transfer_time_ms": max((event.exchange_time_ms or 0 for event in transfers), default=0),
+                "cash": self._cash_of_books(),
                 **members,
             }
         )
         again = CoreSession(started=started, ledger=self.stored, session_id=0xFEDCBA)
         again.now_ns = self.now_ns + 60 * SECOND
         again.fills, again.fundings, again.transfers = self.fills, self.fundings, self.transfers
+        again.unexplained_cash = self.unexplained_cash
         return again
+
+    def _cash_of_books(self) -> Cash | None:
+        """What the events of this session come to."""
+        cash: Cash | None = None
+        for event in self.events:
+            match event:
+                case AccountBalanceAsserted() if event.opening or event.adjustment:
+                    cash = Cash(token=event.token, paid=event.amount)
+                case OrderFilled() | AccountFillBooked() if cash is not None:
+                    cash.book(event.fill)
+                case OrderFillCorrected() | AccountFillCorrected() if cash is not None:
+                    cash.take_back(event.was)
+                    if event.now is not None:
+                        cash.book(event.now)
+                case AccountFundingBooked() if cash is not None:
+                    cash.pay(event.amount)
+                case AccountLedgerUpdateBooked() if cash is not None:
+                    cash.pay(collateral_effect(self.account, event.detail) or Decimal(0))
+        return cash
 
     # -- start-up ------------------------------------------------------------------------------------------
 
@@ -370,13 +415,27 @@ class CoreSession:
             "marginSummary": {
                 "accountValue": "1000.0",
                 "totalNtlPos": "0.0",
-                "totalRawUsd": "1000.0",
+                "totalRawUsd": str(self.cash),
                 "totalMarginUsed": "0.0",
             },
             "withdrawable": "1000.0",
             "assetPositions": [{"type": "oneWay", "position": position} for position in positions],
             "time": self.now_ms if has_begun else BOOKS_BEGIN_MS,
         }
+
+    @property
+    def cash(self) -> Decimal:
+        """What the venue's own lists come to, from the 1,000 USDC that the account began with."""
+        cash = Decimal(1_000)
+        for row in {row["tid"]: row for row in self.fills}.values():
+            value = Decimal(row["px"]) * Decimal(row["sz"])
+            cash += (-value if row["side"] == "B" else value) - Decimal(row["fee"])
+        for row in self.fundings:
+            cash += Decimal(row["delta"]["usdc"])
+        for row in self.transfers:
+            sign = 1 if row["delta"]["type"] == "deposit" else -1
+            cash += sign * Decimal(row["delta"]["usdc"]) - Decimal(row["delta"].get("fee", 0))
+        return cash + self.unexplained_cash
 
     def _positions_of_fills(self) -> list[dict[str, Any]]:
         amounts: dict[str, Decimal] = {}

@@ -203,6 +203,27 @@ def test_each_mistake_is_explained(tmp_path: Path, text: str, path: str, hint: s
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("limits.request_weight_per_minute = 200\nreconciliation.every_s = 30", "at least 44"),
+        (
+            "limits.request_weight_per_minute = 200\nvenue.trading_pairs = ['BTC-USD', 'xyz:GOLD-USD']",
+            "at least 64",
+        ),
+        ("limits.request_weight_per_minute = 700\nreconciliation.every_s = 5", None),
+    ],
+)
+def test_comparisons_that_do_not_fit_into_the_request_weight_are_a_mistake(
+    tmp_path: Path, text: str, hint: str | None
+) -> None:
+    if hint is None:
+        _load(tmp_path, text)
+        return
+    mistakes = _mistakes(tmp_path, text)
+    assert hint in mistakes["reconciliation.every_s"]
+
+
+@pytest.mark.parametrize(
     ("variable", "hint"),
     [
         ("ORDERLEDGER__VENU__NETWORK", 'Did you mean "venue"?'),

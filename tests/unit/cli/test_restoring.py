@@ -13,6 +13,8 @@ from adapters.cli.ledger_source import LedgerEventSource
 from adapters.cli.restoring import check_network, read_started
 from adapters.hyperliquid.connector import VENUE
 from adapters.storage.ledger import OrderLedger
+from domain.account import Account
+from domain.enums import Source
 from domain.events import (
     AccountFillBooked,
     AccountFundingBooked,
@@ -20,8 +22,17 @@ from domain.events import (
     OrderFilled,
 )
 from domain.inputs import Started
+from domain.updates import Change, Stamp
 from projections import catch_up
-from tests.support.core import ACCOUNT, BOOKS_BEGIN_MS, START_MS, CoreSession, fill_row
+from tests.support.core import (
+    ACCOUNT,
+    BOOKS_BEGIN_MS,
+    START_MS,
+    CoreSession,
+    fill_row,
+    funding_row,
+    transfer_row,
+)
 
 HOUR_MS = 3_600_000
 OTHER_ACCOUNT = "0x" + "b" * 40
@@ -149,6 +160,49 @@ def test_a_deposit_of_long_ago_is_not_booked_again(ledger: OrderLedger, tmp_path
     again = restarted(core, ledger, tmp_path).ready()
     again.frame("userNonFundingLedgerUpdates", told)
     assert again.events_of(AccountLedgerUpdateBooked) == []
+
+
+def test_a_session_continues_with_the_cash_that_the_ledger_comes_to(
+    ledger: OrderLedger, tmp_path: Path
+) -> None:
+    core = CoreSession().ready()
+    order = core.open(1001)
+    core.fill(1001, 1, "0.25", cloid=core.order(order).venue_order_key, fee="0.5")
+    core.advance(60)
+    core.fundings.append(funding_row(core.now_ms, "-1.5"))
+    core.transfers.append(transfer_row(core.now_ms, "250.0"))
+    core.advance(120)
+    ledger.append(core.events)
+    cash = started_from(ledger, tmp_path).cash
+    assert cash is not None
+    assert (cash.token, cash.total(lambda pair: True)) == ("USDC", core.cash)
+    assert cash.total(lambda pair: False) == Decimal(1_000) - Decimal("1.5") + 250
+    assert cash.summands == 3
+
+
+def test_a_session_is_told_which_differences_were_waived(ledger: OrderLedger, tmp_path: Path) -> None:
+    core = CoreSession().ready()
+    ledger.append(core.events)
+    changes: list[Change] = []
+    account = Account(venue=VENUE, address=ACCOUNT, changes=changes)
+    account.stamp = Stamp(core.now_ns, Source.RECONCILIATION, "test")
+    account.restore(core.connector.account.version, (), (), is_open=True)
+    for number in (1, 2):
+        account.discrepancy_found(
+            f"D-{number}",
+            kind="balance_drift",
+            subject="USDC",
+            trading_pair="",
+            ours="1",
+            theirs="2",
+            explanation="",
+            evidence="",
+        )
+    account.discrepancy_waived("D-2", reason="a gift", actor="ann")
+    ledger.append([change.event for change in changes])
+    started = started_from(ledger, tmp_path)
+    assert started.unsettled_discrepancies == ("D-1", "D-2")
+    assert started.waived_discrepancies == ("D-2",)
 
 
 def test_the_books_of_two_accounts_in_one_ledger_stay_apart(ledger: OrderLedger, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from adapters.hyperliquid.pass_weights import weight_per_minute
+from domain.discrepancies import DiscrepancyKind, discrepancy_id_of
 from domain.effects import Query
 from domain.enums import Source
 from domain.events import (
@@ -27,8 +29,10 @@ from tests.support.core import (
     START_MS,
     CoreSession,
     fill_row,
+    funding_row,
     open_order_row,
     order_status_answer,
+    transfer_row,
 )
 
 PASS_S = 61
@@ -188,6 +192,97 @@ def test_a_liquidation_that_the_stream_withheld_is_booked_to_the_account(core: C
     finds_nothing_more(core)
 
 
+# -- fills that the venue's list does not hold ---------------------------------------------------------------
+
+
+def test_a_fill_that_the_venue_does_not_tell_again_is_taken_back(core: CoreSession) -> None:
+    order = core.open(5)
+    core.show_fills([fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")])
+    assert core.connector.position("BTC-USD").amount == Decimal("0.4")
+    core.advance(PASS_S)
+    assert found(core) == [("phantom_fill", "BTC:5:1")]
+    assert core.topics(order)[-1] == "order.fill_corrected"
+    assert core.view(order).filled_amount == 0
+    assert core.connector.position("BTC-USD").amount == 0
+    assert len(repaired(core)) == 1
+    finds_nothing_more(core)
+    again = core.restarted().ready()
+    again.advance(2 * PASS_S)
+    assert found(again) == []
+
+
+def test_a_fill_that_was_taken_back_is_booked_when_the_venue_tells_it_after_all(core: CoreSession) -> None:
+    order = core.open(5)
+    row = fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")
+    core.show_fills([row])
+    core.advance(PASS_S)
+    core.fills.append(row)
+    core.advance(PASS_S)
+    assert kinds(core) == ["phantom_fill", "missing_fill"]
+    assert core.connector.position("BTC-USD").amount == Decimal("0.4")
+    finds_nothing_more(core)
+
+
+def test_a_fill_of_an_order_that_left_memory_is_taken_back_from_it(core: CoreSession) -> None:
+    order = core.open(5)
+    core.show_fills([fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")])
+    core.status(5, "canceled", cloid=order, time_ms=core.now_ms)
+    told, core.answers["userFillsByTime"] = core.answers["userFillsByTime"], lambda body: None
+    core.advance(130)
+    assert core.connector.tracker.get(order) is None
+    core.answers["userFillsByTime"] = told
+    core.advance(2 * PASS_S)
+    assert found(core) == [("phantom_fill", "BTC:5:1")]
+    assert core.connector.position("BTC-USD").amount == 0
+    finds_nothing_more(core)
+
+
+def test_a_fill_that_is_young_is_not_taken_back(core: CoreSession) -> None:
+    order = core.open(5)
+    core.advance(38)
+    core.show_fills([row := fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")])
+    core.advance(4)
+    core.fills.append(row)
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+
+
+def test_a_list_that_does_not_lead_to_the_venues_position_takes_nothing_back(core: CoreSession) -> None:
+    order = core.open(5)
+    core.show_fills([row := fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")])
+    core.positions = [held("BTC", "0.4")]
+    core.unexplained_cash = -Decimal(row["px"]) * Decimal(row["sz"]) - Decimal(row["fee"])
+    core.advance(3 * PASS_S)
+    assert found(core) == []
+    core.fills.append(row)
+    core.positions = []
+    core.unexplained_cash = Decimal(0)
+    finds_nothing_more(core)
+
+
+def test_a_list_with_a_row_that_cannot_be_read_takes_nothing_back(core: CoreSession) -> None:
+    order = core.open(5)
+    row = fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")
+    core.show_fills([row])
+    core.answers["userFillsByTime"] = [{**row, "px": "much"}]
+    core.positions = [held("BTC", "0.4")]
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+    assert core.view(order).filled_amount == Decimal("0.4")
+
+
+def test_a_fill_that_the_venue_tells_with_other_numbers_takes_these(core: CoreSession) -> None:
+    order = core.open(5)
+    row = fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")
+    core.show_fills([row])
+    core.fills.append({**row, "px": "43111.0", "sz": "0.5", "fee": "9.5"})
+    core.advance(PASS_S)
+    assert kinds(core) == ["quantity_mismatch"]
+    assert core.view(order).filled_amount == Decimal("0.5")
+    assert core.connector.position("BTC-USD").average_entry == Decimal(43_111)
+    finds_nothing_more(core)
+
+
 # -- orders --------------------------------------------------------------------------------------------------
 
 
@@ -265,11 +360,6 @@ def test_an_ended_order_in_an_old_list_stays_ended(core: CoreSession) -> None:
 # -- funding and leverage ------------------------------------------------------------------------------------
 
 
-def funding_row(time_ms: int, amount: str) -> dict[str, Any]:
-    delta = {"type": "funding", "coin": "BTC", "usdc": amount, "szi": "1.0", "fundingRate": "0.0000125"}
-    return {"time": time_ms, "hash": "0x" + "0" * 64, "delta": delta}
-
-
 def test_a_funding_payment_that_the_stream_withheld_is_found_and_booked(core: CoreSession) -> None:
     core.fundings.append(funding_row(core.now_ms, "-1.25"))
     core.advance(PASS_S)
@@ -277,14 +367,6 @@ def test_a_funding_payment_that_the_stream_withheld_is_found_and_booked(core: Co
     (payment,) = core.events_of(AccountFundingBooked)
     assert (payment.amount, payment.source) == (Decimal("-1.25"), Source.RECONCILIATION)
     finds_nothing_more(core)
-
-
-def transfer_row(time_ms: int, amount: str, kind: str = "deposit", **members: Any) -> dict[str, Any]:
-    return {
-        "time": time_ms,
-        "hash": f"0x{time_ms:064x}",
-        "delta": {"type": kind, "usdc": amount, **members},
-    }
 
 
 def show_transfers(core: CoreSession, *rows: dict[str, Any]) -> None:
@@ -368,6 +450,7 @@ def test_transfers_of_before_the_books_are_in_the_opening_balance() -> None:
 def test_a_transfer_that_names_others_is_kept_and_not_booked(core: CoreSession) -> None:
     others = {"user": "0x" + "1" * 40, "destination": "0x" + "2" * 40}
     show_transfers(core, transfer_row(core.now_ms, "250.0", "internalTransfer", **others))
+    core.unexplained_cash = Decimal(250)
     core.advance(2 * PASS_S)
     assert transfers(core) == found(core) == []
     assert [event.why for event in core.events_of(AccountMessageKept)] == [
@@ -393,6 +476,20 @@ def test_funding_and_transfers_are_asked_for_less_often_than_positions_where_tol
     before = [len(asked(core, kind)) for kind in questions]
     core.advance(121)
     assert [len(asked(core, kind)) - many for kind, many in zip(questions, before, strict=True)] == [12, 2, 2]
+
+
+def test_comparisons_weigh_what_they_are_said_to_weigh() -> None:
+    every_s, thorough_every_s = 10, 60
+    core = CoreSession(
+        options={"reconcile_every_ns": every_s * 10**9, "thorough_every_ns": thorough_every_s * 10**9}
+    ).ready()
+    before = len(core.effects)
+    core.advance(240)
+    weights = {"clearinghouseState": 2, "exchangeStatus": 2}
+    weight = sum(
+        weights.get(effect.body["type"], 20) for effect in core.effects[before:] if isinstance(effect, Query)
+    )
+    assert weight == 4 * weight_per_minute(every_s, thorough_every_s, dexes=1)
 
 
 def test_leverage_that_was_changed_elsewhere_is_found_and_taken_over(core: CoreSession) -> None:
@@ -424,6 +521,78 @@ def test_leverage_of_a_request_that_is_under_way_is_no_discrepancy(core: CoreSes
     core.answer(core.take_send("updateLeverage"), {"status": "ok", "response": {"type": "default"}})
     assert [event.leverage for event in core.events_of(AccountLeverageChanged)] == [20, 5]
     assert kinds(core) == []
+
+
+# -- cash ----------------------------------------------------------------------------------------------------
+
+
+def test_cash_that_nothing_explains_is_taken_over_when_it_stays(core: CoreSession) -> None:
+    show_transfers(core, transfer_row(core.now_ms, "250.0"))
+    order = core.open(5)
+    core.fill(5, 1, "0.4", cloid=order, time_ms=core.now_ms)
+    core.fundings.append(funding_row(core.now_ms, "-1.25"))
+    core.advance(2 * PASS_S)
+    assert kinds(core) == ["unbooked_funding"]
+    core.unexplained_cash = Decimal("-7.5")
+    core.advance(PASS_S)
+    assert kinds(core) == ["unbooked_funding"], "seen once"
+    core.advance(PASS_S)
+    assert found(core)[1:] == [("balance_drift", "USDC")]
+    adjusted = core.events_of(AccountBalanceAsserted)[-1]
+    assert (adjusted.adjustment, adjusted.amount) == (True, core.cash)
+    assert core.alert_codes().count("balance_adjusted") == 1
+    finds_nothing_more(core)
+    again = core.restarted().ready()
+    again.advance(3 * PASS_S)
+    assert found(again) == []
+    again.unexplained_cash = Decimal(1)
+    again.advance(3 * PASS_S)
+    assert kinds(again) == ["balance_drift"]
+
+
+def test_cash_that_differs_for_a_moment_is_no_discrepancy(core: CoreSession) -> None:
+    for amount in ("3", "0", "4", "0"):
+        core.unexplained_cash = Decimal(amount)
+        core.advance(PASS_S)
+    assert found(core) == []
+
+
+def test_the_cash_of_an_account_that_keeps_it_elsewhere_is_not_compared(core: CoreSession) -> None:
+    core.answers["userAbstraction"] = "unifiedAccount"
+    core.unexplained_cash = Decimal(-900)
+    core.advance(5 * PASS_S)
+    assert found(core) == []
+    assert len(asked(core, "userAbstraction")) == 1
+
+
+def test_a_question_about_the_account_s_mode_that_fails_adjusts_no_cash(core: CoreSession) -> None:
+    core.answers["userAbstraction"] = lambda body: None
+    core.unexplained_cash = Decimal(-9)
+    core.advance(5 * PASS_S)
+    assert found(core) == []
+    core.answers["userAbstraction"] = "default"
+    core.lose_stream()
+    core.connect()
+    core.advance(4 * PASS_S)
+    assert kinds(core) == ["balance_drift"]
+
+
+def test_a_difference_of_the_cash_that_was_waived_is_left(core: CoreSession) -> None:
+    core.unexplained_cash = Decimal(-9)
+    waived = discrepancy_id_of(DiscrepancyKind.BALANCE_DRIFT, "USDC", "1000", "991")
+    again = core.restarted(unsettled_discrepancies=(waived,), waived_discrepancies=(waived,)).ready()
+    again.advance(4 * PASS_S)
+    order = again.open(5)
+    again.fill(5, 1, "0.4", cloid=order, time_ms=again.now_ms)
+    again.advance(4 * PASS_S)
+    assert found(again) == []
+
+
+def test_after_a_transfer_of_unknown_effect_the_cash_is_not_compared(core: CoreSession) -> None:
+    show_transfers(core, {**transfer_row(core.now_ms, "250.0"), "delta": {"type": "novelty", "usdc": "5"}})
+    core.unexplained_cash = Decimal(50)
+    core.advance(4 * PASS_S)
+    assert found(core) == []
 
 
 # -- positions -----------------------------------------------------------------------------------------------

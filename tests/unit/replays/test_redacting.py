@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.hyperliquid.replaying import make_core
 from adapters.hyperliquid.rewriting import HyperliquidRewriter
+from domain.cash import Cash
 from domain.effects import Query, SendAction
 from domain.event_codec import encode_events
 from domain.inputs import PlaceOrders, RequestAnswered, Started, StreamFrame
@@ -226,6 +227,8 @@ def test_an_earlier_session_in_the_start_is_redacted_too(tmp_path: Path) -> None
             ),
         ),
         recent_fill_keys=("BTC:1:2", "BTC:0:1700000000000:B:43210.0:0.123:1.5"),
+        recent_transfer_keys=('1700000000000:0x1:deposit:{"type":"deposit","usdc":"12.5"}',),
+        cash=Cash(token="USDC", paid=Decimal(100), markets={"BTC-USD": Decimal(-7)}, summands=2),
     )
     session = CoreSession(started=started, session_id=0xEE, ledger=before.stored)
     session.positions = [{"coin": "BTC", "szi": "1.5", "entryPx": "43010.0"}]
@@ -237,6 +240,8 @@ def test_an_earlier_session_in_the_start_is_redacted_too(tmp_path: Path) -> None
     assert isinstance(kept, Started)
     assert (kept.positions[0].amount, kept.positions[0].entry_cost) == (Decimal("4.5"), Decimal(193_545))
     assert kept.recent_fill_keys == ("BTC:1:2", "BTC:0:1700000000000:B:43210.0:0.369:4.5")
+    assert kept.recent_transfer_keys == ('1700000000000:0x1:deposit:{"type":"deposit","usdc":"37.5"}',)
+    assert kept.cash == Cash(token="USDC", paid=Decimal(300), markets={"BTC-USD": Decimal(-21)}, summands=2)
     after = written(result, tmp_path)
     for original in (ACCOUNT, "bob-7", "hidden"):
         assert original.encode() not in after
