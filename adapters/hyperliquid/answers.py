@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.hyperliquid.reason_codes import Outcome, Refusal, classify_error
+from adapters.hyperliquid.unreadable import UNREADABLE
 from domain.money import parse_decimal
 
 __all__ = ["Accepted", "Ambiguous", "Dormant", "Entry", "Executed", "Resting", "read_answer"]
@@ -70,7 +71,7 @@ def read_answer(status: int, body: bytes, count: int) -> list[Entry]:
         return [Ambiguous(f"http_{status}", _text(body))] * count
     try:
         answer = _ANSWER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return [Ambiguous("unreadable_answer", _text(body))] * count
     if answer.status == "err":
         return [classify_error(str(answer.response))] * count

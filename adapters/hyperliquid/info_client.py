@@ -17,6 +17,7 @@ from adapters.hyperliquid.backoff import BackOff
 from adapters.hyperliquid.http_client import HttpAnswer, PostFailed, PostProgress, VenueHttp, open_session
 from adapters.hyperliquid.info_requests import InfoRequest
 from adapters.hyperliquid.limits import RequestKind, WeightWindow
+from adapters.hyperliquid.unreadable import UNREADABLE
 
 __all__ = ["InfoClient", "InfoClientOptions", "Unanswered"]
 
@@ -122,5 +123,5 @@ class InfoClient:
 def _rows_in(body: bytes) -> int:
     try:
         return len(msgspec.json.decode(body, type=list[msgspec.Raw]))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return 0

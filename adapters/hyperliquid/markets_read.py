@@ -11,6 +11,7 @@ from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.info_requests import InfoRequest
 from adapters.hyperliquid.price_rules import MarketKind
 from adapters.hyperliquid.symbols import SymbolError, SymbolMap
+from adapters.hyperliquid.unreadable import UNREADABLE
 
 __all__ = ["MarketsRead", "read_markets"]
 
@@ -51,7 +52,7 @@ async def read_markets(ask: Callable[[InfoRequest], Awaitable[bytes]]) -> Market
             name: msgspec.json.decode(body, type=_Collateral).collateral_token
             for name, body in {"": meta, **metas}.items()
         }
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise SymbolError(f"the venue's dexes cannot be read: {error}") from None
     symbols = SymbolMap.from_json(
         meta,

@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from adapters.hyperliquid.order_status import Reading, read_order_status
-from adapters.hyperliquid.symbols import SymbolMap, UnknownCoin
+from adapters.hyperliquid.symbols import SymbolMap, UnknownCoin, unlisted_pair
+from adapters.hyperliquid.unreadable import UNREADABLE
 from domain.enums import ClosingKind, Liquidity, OrderType, PositionAction, TimeInForce, TradeType
 from domain.events import Fill
 from domain.money import ZERO, is_usable, parse_decimal
@@ -395,11 +396,11 @@ class HyperliquidMessages:
                 whole = decoder.decode(data)
                 if whole.channel == channel:
                     return [read(whole.data)]
-            except (MessageError, msgspec.MsgspecError, UnicodeDecodeError):
+            except (MessageError, *UNREADABLE):
                 pass  # the long way says what is wrong with it
         try:
             frame = _FRAME.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             return [Kept(f"no frame: {error}", _text(data))]
         if frame.channel == "error":
             return [Kept("the venue refused a subscription or request", _text(bytes(frame.data)))]
@@ -526,11 +527,12 @@ class HyperliquidMessages:
     # -- elements ------------------------------------------------------------------------------------------
 
     def _pair(self, coin: str) -> str:
-        """Our name of a market. One the metadata does not list keeps the venue's name: nothing is dropped."""
+        """Our name of a market. One that the metadata does not list (yet) has a name too: nothing is
+        dropped."""
         try:
             return self._symbols.by_coin(coin).trading_pair
         except UnknownCoin:
-            return coin
+            return unlisted_pair(coin)
 
     def _order_update(self, raw: msgspec.Raw) -> OrderUpdate | UnknownStatus:
         row = _decode(raw, _OrderUpdateRow)
@@ -683,7 +685,7 @@ def _decode(data: bytes | msgspec.Raw, kind: type[_T]) -> _T:
         decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
     try:
         return decoder.decode(data)  # type: ignore[no-any-return]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MessageError(str(error)) from None
 
 

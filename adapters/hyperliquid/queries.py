@@ -9,6 +9,7 @@ import msgspec
 
 from adapters.hyperliquid.context import Context
 from adapters.hyperliquid.info_requests import InfoRequest
+from adapters.hyperliquid.unreadable import UNREADABLE
 from domain.effects import Query
 from domain.enums import Source
 
@@ -83,5 +84,5 @@ class Queries:
 def _row_count(body: bytes) -> int:
     try:
         return len(msgspec.json.decode(body, type=list[msgspec.Raw]))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return 0

@@ -11,6 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from adapters.hyperliquid.messages import MessageError
+from adapters.hyperliquid.unreadable import UNREADABLE
 from domain.money import MONEY, parse_decimal
 from domain.updates import PositionUpdate
 
@@ -51,6 +52,6 @@ def read_spot_balances(body: bytes) -> dict[str, SpotBalance | None]:
         for row in msgspec.json.decode(body, type=_State).balances:
             balance = SpotBalance(parse_decimal(row.total), parse_decimal(row.entry_ntl))
             found[row.coin] = None if row.coin in found else balance
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise MessageError(f"spot balances: {error}") from None
     return found

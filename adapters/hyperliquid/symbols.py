@@ -14,8 +14,17 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from adapters.hyperliquid.price_rules import MarketKind
+from adapters.hyperliquid.unreadable import UNREADABLE
 
-__all__ = ["Market", "SymbolError", "SymbolMap", "UnknownAsset", "UnknownCoin", "UnknownTradingPair"]
+__all__ = [
+    "Market",
+    "SymbolError",
+    "SymbolMap",
+    "UnknownAsset",
+    "UnknownCoin",
+    "UnknownTradingPair",
+    "unlisted_pair",
+]
 
 PERP_QUOTE = "USD"
 """Quote of every perp's trading pair: prices and PnL of perps are in dollars, whatever the collateral."""
@@ -229,7 +238,7 @@ _T = TypeVar("_T")
 def _decode(what: str, raw: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SymbolError(f"the venue's {what} answer cannot be read: {error}") from error
 
 
@@ -240,7 +249,7 @@ def _decode_entries(
     for position, raw in enumerate(entries):
         try:
             yield position, msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             unreadable.append(f"{what} entry {position}: {error}")
 
 
@@ -250,6 +259,17 @@ def _dex_indexes(perp_dexs: bytes | None) -> dict[str, int]:
         raise SymbolError("asset ids of builder dexes need the perpDexs answer")
     dexes = _decode("perpDexs", perp_dexs, list[_PerpDex | None])
     return {dex.name: index for index, dex in enumerate(dexes) if dex is not None}
+
+
+def unlisted_pair(coin: str) -> str:
+    """The trading pair of a coin that the metadata does not list.
+
+    A perpetual is called by its coin alone, so one listed after the metadata was read has its name already;
+    the name of a spot market follows from its tokens (sheet 1.2), and until they are known its coin stands
+    for it.
+    """
+    is_spot = "/" in coin or not coin[:1].isalnum()
+    return coin if is_spot else f"{coin}-{PERP_QUOTE}"
 
 
 def _perp_markets(meta: _PerpMeta, dex: str, first_asset: int, unreadable: list[str]) -> Iterator[Market]:

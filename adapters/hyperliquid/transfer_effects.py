@@ -11,6 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from adapters.hyperliquid.messages import TransferUpdate
+from adapters.hyperliquid.unreadable import UNREADABLE
 from domain.discrepancies import Transfer
 from domain.money import MONEY, ZERO, parse_decimal
 
@@ -52,7 +53,7 @@ def collateral_effect(account: str, detail: str) -> Decimal | None:
     try:
         delta = _DECODER.decode(detail)
         return _effect(delta, account)
-    except (msgspec.MsgspecError, ValueError):
+    except (*UNREADABLE, ValueError):
         return None
 
 

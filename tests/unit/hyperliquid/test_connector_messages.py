@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.hyperliquid.symbols import SymbolMap
 from domain.enums import Liquidity, OrderType
 from domain.errors import OrderRefusedError
 from domain.events import (
@@ -464,10 +465,32 @@ def test_liquidity_is_what_the_venue_says_and_not_the_sign_of_the_fee(
     assert core.view(order).fees == {"USDC": Decimal("0.5")}
 
 
-def test_a_coin_the_metadata_does_not_list_keeps_the_venues_name_and_its_fills(core: CoreSession) -> None:
-    core.fill(77, 1, "3.0", coin="NEWCOIN")
+def test_a_perpetual_listed_since_the_metadata_was_read_has_the_name_it_will_have(core: CoreSession) -> None:
+    for tid, coin in enumerate(("NEWCOIN", "dex:NEWCOIN")):
+        core.fill(77 + tid, tid, "3.0", coin=coin)
+        core.answer(core.take_query("orderStatus"), {"status": "unknownOid"})
+        assert core.connector.position(f"{coin}-USD").amount == 3
+    listed = {"universe": [{"name": "NEWCOIN", "szDecimals": 0, "maxLeverage": 3}]}
+    assert SymbolMap.from_json(json.dumps(listed).encode()).by_coin("NEWCOIN").trading_pair == "NEWCOIN-USD"
+
+
+@pytest.mark.parametrize("coin", ["@321", "NEW/USDC"])
+def test_a_spot_market_the_metadata_does_not_list_keeps_the_venues_name(core: CoreSession, coin: str) -> None:
+    core.fill(77, 1, "3.0", coin=coin)
     core.answer(core.take_query("orderStatus"), {"status": "unknownOid"})
-    assert core.connector.position("NEWCOIN").amount == 3
+    assert core.connector.position(coin).amount == 3
+
+
+@pytest.mark.parametrize("opening", [b'{"channel":"user","data":', b"", b'{"channel":"bbo","data":{"coin":'])
+def test_brackets_within_brackets_without_end_stop_nothing(core: CoreSession, opening: bytes) -> None:
+    for bracket in (b"[", b'{"a":'):
+        core.raw_frame(opening + bracket * 100_000)
+        core.raw_frame(opening + bracket * 100_000, stream="market")
+    order = core.buy()
+    core.answer_raw(core.take_send(), b'{"status":"ok","response":' + b"[" * 100_000)
+    assert core.view(order).outcome_unknown
+    core.answer_raw(core.take_query("orderStatus"), b"[" * 100_000)
+    assert core.view(order).outcome_unknown
 
 
 # -- funding -------------------------------------------------------------------------------------------------
