@@ -22,6 +22,7 @@ from adapters.cli.config_reading import load_config
 from adapters.cli.exact_json import exact_builtins
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import Moment, point_in_time
+from adapters.cli.outputs import check_output
 from adapters.cli.reconciled import count_text
 from adapters.cli.run import network_of
 from adapters.cli.text_table import Column, output_width, printable, text_table, utc_time
@@ -129,6 +130,7 @@ def _run(options: argparse.Namespace) -> int:
     network, account = _whose(options)
     path = chosen_ledger(options).ledger
     _refuse_events(path)
+    check_output(path, in_place=True, makes_folders=True)
     with _Progress() as progress:
         history = _read(network, account, _since_ms(options.since), progress)
     begin_ms = _begin_ms(options, history)

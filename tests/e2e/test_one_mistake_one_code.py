@@ -431,6 +431,7 @@ def test_a_directory_that_may_not_be_written_to(folder: Path) -> None:
     closed.mkdir()
     closed.chmod(0o555)
     commands = [command.replace("FILE", "closed/file") for command in _WRITE]
+    commands += [f"backfill --from-earliest {_UNASKED} --ledger closed/{name}" for name in ("file", "a/b/c")]
     _assert_all(_ended_without_rights(folder, commands), 2, "Permission denied")
 
 
