@@ -24,6 +24,7 @@ from adapters.hyperliquid.fill_check import FillCheck
 from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.history_search import FillSearch, FundingSearch, TransferSearch
 from adapters.hyperliquid.late_news import LateNews
+from adapters.hyperliquid.leverage_questions import LeverageQuestions
 from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
 from adapters.hyperliquid.live_books import COLLATERAL, LiveBooks
 from adapters.hyperliquid.live_cash import LiveCash
@@ -106,7 +107,8 @@ class HyperliquidOptions:
 
     An order that was live counts as gone when the venue has not known it `not_found_limit` times in a row and
     for `not_found_span_ns`, and shows no end and no fill of it. 0, as in recordings of versions that had no
-    such option: the times alone count.
+    such option: the times alone count. `asks_leverage`: what became of a leverage change without an answer is
+    asked for, also on a flat market.
 
     `order_ttl_ms` is how long after sending the venue may still accept an order (its `expiresAfter`); the
     shorter, the sooner an unknown outcome becomes a final answer. `weight_share` is this process's part of
@@ -127,6 +129,7 @@ class HyperliquidOptions:
     retention_ns: int = 60 * SECOND
     not_found_limit: int = 3
     not_found_span_ns: int = 30 * SECOND
+    asks_leverage: bool = True
     reconcile_every_ns: int = 60 * SECOND
     grace_ms: int = 5_000
     assert_every_ns: int = 3_600 * SECOND
@@ -222,6 +225,9 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._outbox.cancel,
             lambda: self._reconciler.suspect(),
             missing_span_ns=options.not_found_span_ns,
+        )
+        self._leverage = LeverageQuestions(
+            self._context, self._queries, self.position, is_asked=options.asks_leverage
         )
         self._recovery = Recovery(
             self._context,
@@ -660,8 +666,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 self.account.leverage_changed(pair, leverage, is_cross)
             else:
                 self._account_action_failed(f"Leverage {leverage} of {pair}", entry)
+            self._leverage.answered(pair, entry)
 
         self._reconciler.leverage_asked(pair)
+        self._leverage.changing(pair)
         self._outbox.account_action(action, on_done)
 
     def _on_update_margin(self, command: UpdateMargin) -> None:
@@ -726,6 +734,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 self._funding.on_deadline()
             case "transfers" if self._thorough is not None:
                 self._thorough.transfers.on_deadline()
+            case "leverage":
+                self._leverage.on_deadline(key)
             case "alive":
                 self._late_news.on_deadline(key)
             case "reconcile":

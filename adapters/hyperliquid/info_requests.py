@@ -95,6 +95,11 @@ def spot_clearinghouse_state(user: str) -> InfoRequest:
     return InfoRequest(_of("spotClearinghouseState", user), WEIGHT_LIGHT)
 
 
+def active_asset_data(user: str, coin: str) -> InfoRequest:
+    """What an account may trade of a perp, and the leverage that is set for it, held or not (5.9)."""
+    return InfoRequest({**_of("activeAssetData", user), "coin": coin})
+
+
 def user_funding(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Funding payments of an account."""
     body = {**_of("userFunding", user), **_time_range(start_ms, end_ms)}
