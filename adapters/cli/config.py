@@ -335,8 +335,8 @@ class ReconciliationSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=5,
             le=86_400,
-            description="How often, at most, such a comparison asks for funding and transfers as well. They "
-            "weigh 40 of the request weight each time, all the rest weighs 44.",
+            description="How often, at most, such a comparison asks for funding and transfers as well, and "
+            "compares the cash. That weighs 40 of the request weight each time, all the rest 44.",
         ),
     ] = 60
     grace_s: Annotated[
