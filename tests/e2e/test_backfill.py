@@ -621,6 +621,61 @@ def test_a_live_process_knows_backfilled_orders_by_their_client_ids_and_goes_on_
     asyncio.run(scenario())
 
 
+def test_a_lost_ledger_comes_back_with_the_orders_it_had() -> None:
+    async def scenario() -> None:
+        async with live(seed=SEED) as running:
+            sim = running.sim
+            async with running.session():
+                connector = running.connector
+                sim.run_market(False)
+                amended = connector.buy("BTC-USD", D("0.04"), running.price("0.9"))
+                cancelled = connector.buy("BTC-USD", D("0.02"), running.price("0.8"))
+                filled = connector.sell("BTC-USD", D("0.03"), running.price("1.1"), client_order_id="by name")
+                for order in (amended, cancelled, filled):
+                    await running.until_state(order, "open")
+                sim.fill_order(ACCOUNT, amended, D("0.25"))
+                await running.until_state(amended, "partially_filled")
+                connector.amend(amended, running.price("0.85"), D("0.05"))
+                connector.cancel(cancelled)
+                sim.fill_order(ACCOUNT, cloid_for(filled))
+                await running.until_state(cancelled, "cancelled")
+                await running.until_state(filled, "filled")
+                await running.until(
+                    "the amend took effect",
+                    lambda: (
+                        (order := connector.tracker.get(amended)) is not None and order.amended_count == 1
+                    ),
+                )
+                await running.agree()
+            before = folded(running.ledger_path)
+            for path in running.folder.glob("ledger.*"):
+                path.unlink()
+            sim.advance(10_000)
+            arguments = ["--network", "simulator", "--simulator-url", sim.url, "--account", ACCOUNT]
+            ledger = ["--ledger", str(running.ledger_path)]
+            code = await asyncio.to_thread(main, ["backfill", "--from-earliest", *arguments, *ledger])
+            assert code == ExitCode.OK
+            assert facts(folded(running.ledger_path)) == facts(before)
+
+    def facts(orders: dict[str, InFlightOrder]) -> dict[str, tuple[object, ...]]:
+        return {
+            order.venue_order_key: (
+                order.exchange_order_ids,
+                order.state,
+                order.price,
+                order.amount,
+                order.filled_amount,
+                order.average_fill_price,
+                order.fees,
+                order.is_external,
+                tuple(order.fills or ()),
+            )
+            for order in orders.values()
+        }
+
+    asyncio.run(scenario())
+
+
 def test_a_live_process_leaves_backfilled_spot_positions_as_they_are() -> None:
     async def scenario() -> None:
         async with live(seed=SEED) as running:
