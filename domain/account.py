@@ -61,6 +61,7 @@ class Account:
         self._fill_keys: OrderedDict[str, None] = OrderedDict()
         self._ledger_update_keys: OrderedDict[str, None] = OrderedDict()
         self._kept_messages: OrderedDict[str, None] = OrderedDict()
+        self._liquidations: OrderedDict[str, None] = OrderedDict()
         self._unsettled: dict[str, None] = {}
 
     def restore(
@@ -295,8 +296,14 @@ class Account:
         self._unsettled[discrepancy_id] = None
         self._emit(AccountDiscrepancyWaived, discrepancy_id=discrepancy_id, reason=reason, actor=actor)
 
-    def notice_liquidation(self, detail: str) -> None:
+    def notice_liquidation(self, detail: str) -> bool:
+        """Record that the venue liquidates the account, in its own words; once, however often it says so."""
+        if detail in self._liquidations:
+            self.duplicates_ignored += 1
+            return False
+        _remember(self._liquidations, detail, _KEPT_MESSAGES_REMEMBERED)
         self._emit(AccountLiquidationNoticed, detail=detail)
+        return True
 
     def keep_message(self, why: str, message: str) -> bool:
         """Keep what could not be understood (its first 4,000 characters). What a venue repeats word for word,

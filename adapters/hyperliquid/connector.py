@@ -457,8 +457,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 if order is not None and not order.is_done:
                     self._resolver.look_into(order)
             case Liquidation():
-                self.account.notice_liquidation(item.detail)
-                self._alert("liquidation", f"The venue liquidates: {item.detail}", level="error")
+                # It may be told to whom takes the position over, as such fills are (sheet 8).
+                is_ours = item.account in ("", self.account.address)
+                if is_ours and self.account.notice_liquidation(item.detail):
+                    self._alert("liquidation", f"The venue liquidates: {item.detail}", level="error")
             case UnknownStatus():
                 self._on_unknown_status(item)
             case TransferUpdate():

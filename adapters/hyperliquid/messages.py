@@ -106,8 +106,9 @@ class AssetContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class Liquidation(msgspec.Struct, frozen=True):
-    """The venue liquidates an account (the raw record)."""
+    """The venue liquidates `account` (empty: it does not say whom); `detail` is the raw record."""
 
+    account: str
     detail: str
 
 
@@ -246,6 +247,10 @@ class _UserEvent(msgspec.Struct, rename="camel"):
     funding: msgspec.Raw = msgspec.Raw()
     liquidation: msgspec.Raw = msgspec.Raw()
     non_user_cancel: list[msgspec.Raw] | None = None
+
+
+class _LiquidationEvent(msgspec.Struct):
+    liquidated_user: str = ""
 
 
 class _NonUserCancel(msgspec.Struct):
@@ -432,7 +437,8 @@ class HyperliquidMessages:
         if _is_given(event.funding):
             yield from self._each([event.funding], self._funding)
         if _is_given(event.liquidation):
-            yield Liquidation(_text(bytes(event.liquidation)))
+            whom = _decode(event.liquidation, _LiquidationEvent).liquidated_user
+            yield Liquidation(whom.lower(), _text(bytes(event.liquidation)))
         if event.non_user_cancel:
             yield from self._each(
                 event.non_user_cancel, lambda row: VenueCancel(str(_decode(row, _NonUserCancel).oid))

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from eth_keys import keys
@@ -19,6 +19,7 @@ from eth_utils import keccak
 
 from adapters.simulator.app import Simulator, SimulatorOptions
 from adapters.simulator.engine import ActionError
+from adapters.simulator.inputs import BadInput, positive
 from adapters.simulator.limits import IpLimits
 from adapters.simulator.market import MarketOptions
 from adapters.simulator.network import Network
@@ -211,12 +212,9 @@ def _positive(text: str) -> int:
 
 def _usdc(text: str) -> Decimal:
     try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of USDC above 0")
-    return amount
+        return positive(text)
+    except BadInput as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of USDC: {error}") from None
 
 
 def _address(text: str) -> str:

@@ -10,6 +10,9 @@ Reader = Callable[[Any], Any]
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _MOST_MS = 366 * 24 * 3600 * 1000
+DIGITS_MAX = 12
+"""Less than 10 to this power: more than there is of anything, and products of it stay exact."""
+DECIMALS_MAX = 18
 
 
 class BadInput(ValueError):
@@ -59,6 +62,11 @@ def decimal(value: Any) -> Decimal:
         found = Decimal("NaN")
     if not found.is_finite():
         raise BadInput('expected a decimal in a string, such as "0.5"')
+    exponent = found.as_tuple().exponent
+    assert isinstance(exponent, int)
+    # Compared by its exponent first: a number of a billion digits is never written out.
+    if found and (exponent < -DECIMALS_MAX or found.adjusted() >= DIGITS_MAX):
+        raise BadInput(f"expected less than 10^{DIGITS_MAX}, with at most {DECIMALS_MAX} decimals")
     return found
 
 

@@ -440,6 +440,25 @@ def test_a_liquidation_is_recorded_and_alerted(core: CoreSession) -> None:
     assert [alert.level for alert in core.alerts] == ["error"]
 
 
+def test_a_liquidation_told_twice_is_one(core: CoreSession) -> None:
+    for _ in range(2):
+        core.frame(
+            "user", {"liquidation": {"lid": 1, "liquidator": "0x1", "liquidated_user": ACCOUNT.upper()}}
+        )
+    assert len(core.events_of(AccountLiquidationNoticed)) == 1
+    assert core.alert_codes() == ["liquidation"]
+
+
+def test_a_liquidation_of_somebody_else_is_none_of_ours(core: CoreSession) -> None:
+    core.frame("user", {"liquidation": {"lid": 1, "liquidator": ACCOUNT, "liquidated_user": "0x" + "9" * 40}})
+    assert (core.events_of(AccountLiquidationNoticed), core.alerts) == ([], [])
+
+
+def test_a_liquidation_record_that_says_not_whom_counts_as_ours(core: CoreSession) -> None:
+    core.frame("user", {"liquidation": {"lid": 1}})
+    assert core.alert_codes() == ["liquidation"]
+
+
 # -- numbers and names ---------------------------------------------------------------------------------------
 
 
