@@ -583,7 +583,9 @@ def test_a_stop_that_was_triggered_and_its_sibling_that_was_not_end_as_the_venue
     assert made.findings == []
     *_, stop, target = folded(made.events).values()
     assert (stop.created.order_type, stop.triggered) == (OrderType.STOP_MARKET, True)
-    assert (stop.state, stop.filled_amount) == (OrderState.CANCELLED, D("0.03"))
+    # What a stop at the market leaves unfilled is dropped; the venue's word for it is that of a cancel.
+    assert (stop.state, stop.reason_code) == (OrderState.EXPIRED, "ioc_remainder")
+    assert stop.filled_amount == D("0.03")
     assert (target.created.order_type, target.triggered) == (OrderType.TAKE_PROFIT_LIMIT, False)
     assert (target.state, target.reason_code) == (OrderState.CANCELLED, "sibling_filled")
     assert positions_of(made.events)["BTC-USD"].amount == D("0.02")
