@@ -86,7 +86,8 @@ def _text(found: Differences) -> str:
 
 def _order_table(changes: list[OrderChange]) -> str:
     columns = (
-        Column("ORDER", shortest=9),
+        # The ids of one session begin alike: cut shorter, they could not be told apart.
+        Column("ORDER", shortest=28),
         Column("PAIR"),
         Column("SIDE"),
         Column("FILLED", right=True),

@@ -41,10 +41,13 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
-    """The table as lines of at most `width` characters, as far as its columns can be cut."""
+    """The table as lines of at most `width` characters, as far as its columns can be cut. On a terminal that
+    is too narrow even so, each row is a paragraph that names its cells."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(column.heading), *(len(row[at]) for row in cells)) for at, column in enumerate(columns)]
     _fit(columns, widths, width)
+    if width < _DEFAULT_WIDTH and _excess(widths, width) > 0:
+        return "".join(f"{line}\n" for row in cells for line in _paragraph(columns, row, width))
     lines = [_line(columns, widths, [column.heading for column in columns])]
     for row in cells:
         lines.extend(_row_lines(columns, widths, row))
@@ -82,7 +85,7 @@ def short_account(account: str) -> str:
 
 def _fit(columns: Sequence[Column], widths: list[int], width: int) -> None:
     """Take what is too much from the columns that may be cut, the last ones first."""
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    excess = _excess(widths, width)
     for at in reversed(range(len(columns))):
         column = columns[at]
         if excess <= 0:
@@ -91,6 +94,22 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int) -> None:
             taken = min(excess, max(0, widths[at] - max(column.shortest, len(column.heading))))
             widths[at] -= taken
             excess -= taken
+
+
+def _excess(widths: Sequence[int], width: int) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1) - width
+
+
+def _paragraph(columns: Sequence[Column], row: Sequence[str], width: int) -> list[str]:
+    """The cells one after another, each behind its heading; only long texts go on in the next line."""
+    kept = "\0"
+    parts = []
+    for column, cell in zip(columns, row, strict=True):
+        if text := cell.strip():
+            text = text if column.wrapped else text.replace(" ", kept)
+            parts.append(f"{column.heading.strip().replace(' ', kept)}{kept}{text}")
+    lines = textwrap.wrap(_GAP.join(parts), width, subsequent_indent=_GAP, break_on_hyphens=False)
+    return [line.replace(kept, " ") for line in lines]
 
 
 def _row_lines(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> list[str]:
