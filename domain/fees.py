@@ -15,7 +15,7 @@ from domain.enums import TradeType
 from domain.errors import LedgerError
 from domain.money import MONEY, ZERO
 
-__all__ = ["NO_FEES", "Fees", "UnpricedFeeError", "effective_price", "received_amount"]
+__all__ = ["NO_FEES", "Fees", "UnpricedFeeError", "received_amount"]
 
 
 class UnpricedFeeError(LedgerError, LookupError):
@@ -82,16 +82,3 @@ def received_amount(
     if trade_type is TradeType.BUY and fee_token == base_token:
         return MONEY.subtract(amount, fee)
     return amount
-
-
-def effective_price(trade_type: TradeType, price: Decimal, amount: Decimal, fee_value: Decimal) -> Decimal:
-    """The price per base unit once fees are counted: a buyer pays more, a seller gets less.
-
-    `fee_value` is in quote units (`Fees.value_in`). Raises `ValueError` unless `amount` is positive.
-    """
-    if not amount > 0:
-        raise ValueError(f"the amount must be positive to have a price per unit: {amount}")
-    notional = MONEY.multiply(price, amount)
-    if trade_type is TradeType.BUY:
-        return MONEY.divide(MONEY.add(notional, fee_value), amount)
-    return MONEY.divide(MONEY.subtract(notional, fee_value), amount)

@@ -118,11 +118,6 @@ class LiveProcess:
         return () if recorder is None else tuple(recorder.paths)
 
     @property
-    def publisher_endpoint(self) -> str | None:
-        publisher = self._running.publisher
-        return None if publisher is None else publisher.endpoint
-
-    @property
     def _running(self) -> _Parts:
         assert self._parts is not None, "the process was started"
         return self._parts

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.enums import TradeType
-from domain.fees import NO_FEES, UnpricedFeeError, effective_price, received_amount
+from domain.fees import NO_FEES, UnpricedFeeError, received_amount
 
 BUY, SELL = TradeType.BUY, TradeType.SELL
 
@@ -43,15 +43,6 @@ def test_a_spot_buy_receives_less_by_its_fee_and_nothing_else_does() -> None:
     assert received_amount(BUY, amount, fee, "HYPE", "HYPE") == Decimal("9.993")
     assert received_amount(BUY, amount, fee, "USDC", "HYPE") == 10
     assert received_amount(SELL, amount, fee, "USDC", "HYPE") == 10
-
-
-def test_fees_make_a_purchase_dearer_and_a_sale_cheaper_and_a_rebate_does_the_opposite() -> None:
-    price, amount = Decimal(100), Decimal(4)
-    assert effective_price(BUY, price, amount, Decimal(2)) == Decimal("100.5")
-    assert effective_price(SELL, price, amount, Decimal(2)) == Decimal("99.5")
-    assert effective_price(SELL, price, amount, Decimal(-2)) == Decimal("100.5")
-    with pytest.raises(ValueError, match="positive"):
-        effective_price(BUY, price, Decimal(0), Decimal(2))
 
 
 @given(
