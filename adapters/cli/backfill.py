@@ -160,7 +160,10 @@ def _whose(options: argparse.Namespace) -> tuple[Network, str]:
         config = load_config(options.config or DEFAULT_CONFIG_FILE, os.environ)
         network = network_of(config)
         account = account or config.venue.vault_address or config.venue.account_address
-        why_not = "The config names no account: set venue.account_address, or give --account."
+        why_not = (
+            "The config names no account: set venue.account_address, or give --account (the address of the "
+            "key, where that trades for itself)."
+        )
     if not account:
         raise CommandError(why_not, ExitCode.USAGE)
     try:
