@@ -93,6 +93,24 @@ async def open_orders_list_lacks_a_live_order(world: World) -> None:
 
 
 @scenario(
+    "A server lags after a reconnect: four times it does not know an order that rests. It stays open.",
+    into=SCENARIOS,
+)
+async def server_lags_behind_after_a_reconnect(world: World) -> None:
+    async with world.session():
+        connector = world.connector
+        world.inject("stale_open_orders", user=world.account, count=None)
+        await world.rest("bid")
+        world.inject("unknown_oid", count=4)
+        world.sim.drop_sockets(world.account)
+        await world.until("the loss is noticed", lambda: connector.reconnects > 0)
+        await world.until_topic("bid", "order.not_found", 4)
+        await world.until("it was asked for", lambda: connector.status()["open_cases"] == 0)
+        world.sim.faults.clear()
+        await world.settled()
+
+
+@scenario(
     "Another bot trades on the account under client ids of its own: its fills are not booked to our orders.",
     into=SCENARIOS,
 )

@@ -465,6 +465,13 @@ def test_an_order_that_a_list_lacks_is_asked_for_and_not_cancelled(corpus: Corpu
     assert state(run, "bid") == ("open", Decimal(0))
 
 
+def test_an_order_that_a_lagging_server_does_not_know_for_a_while_stays_open(corpus: Corpus) -> None:
+    run = corpus("server-lags-behind-after-a-reconnect")
+    assert run.topics("bid").count("order.not_found") == 4
+    assert "order.cancelled" not in run.topics("bid")
+    assert state(run, "bid") == ("open", Decimal(0))
+
+
 def test_fills_of_another_bot_are_not_ours(corpus: Corpus) -> None:
     run = corpus("another-bot-on-the-account")
     created = [event for event in run.events if isinstance(event, OrderCreated)]
