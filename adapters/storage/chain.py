@@ -63,6 +63,7 @@ def head_after(previous: bytes, position: int, rows: Sequence[ChainedRow]) -> by
     digest_of = sha256
     parts: dict[str, bytes] = {}
     part_of = parts.get
+    join = b"".join
     for found, originator_id, originator_version, topic, state, recorded in rows:
         topic_part = part_of(topic)
         if topic_part is None:
@@ -71,8 +72,7 @@ def head_after(previous: bytes, position: int, rows: Sequence[ChainedRow]) -> by
         if originator_part is None:
             originator_part = parts[originator_id] = _prefixed(originator_id.encode())
         previous = digest_of(
-            b"%b%b%b%b%b%b"
-            % (previous, _U64(found), topic_part, originator_part, _U64(originator_version), state)
+            join((previous, _U64(found), topic_part, originator_part, _U64(originator_version), state))
         ).digest()
         if previous != recorded or found != position:
             return None
