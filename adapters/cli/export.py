@@ -55,7 +55,11 @@ def register(subparsers: Any) -> None:
         help="(default: csv); parquet needs `pip install 'orderledger[parquet]'`",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help="where to write (default: standard output)"
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=_output,
+        help="where to write (default, or -: standard output)",
     )
     add_books_options(parser)
     add_at_option(parser)
@@ -85,6 +89,10 @@ def _export(options: argparse.Namespace) -> int:
         write(stream, kind, rows, position)
     print(f"{summary} in {options.output}", file=sys.stderr)
     return ExitCode.OK
+
+
+def _output(text: str) -> Path | None:
+    return None if text == "-" else Path(text)
 
 
 def _refuse_what_has_no_meaning(options: argparse.Namespace) -> None:

@@ -67,6 +67,12 @@ def register(subparsers: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.sessions is not None and not options.raw:
+        raise CommandError("--sessions has no meaning without --raw.", ExitCode.USAGE)
+    if options.sessions is not None and not options.sessions.is_dir():
+        raise CommandError(
+            f"There is no directory {options.sessions} to look for recordings in.", ExitCode.NOT_FOUND
+        )
     unreadable: list[UnreadableEvent] = []
     with asked(options) as ask:
         order_id = ask.find_order(options.order)

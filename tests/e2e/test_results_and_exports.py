@@ -188,6 +188,11 @@ def test_an_export_into_a_file_is_what_was_printed_and_the_same_again(ask: Ask, 
         assert (tmp_path / name).read_bytes() == printed.encode()
 
 
+def test_a_dash_is_standard_output(ask: Ask, tmp_path: Path) -> None:
+    assert ask("export", "orders", "-o", "-").out == ask("export", "orders").out
+    assert not (tmp_path / "-").exists()
+
+
 def test_an_export_without_rows_still_names_its_columns(ask: Ask) -> None:
     header, *rows = ask("export", "fills", "--pair", "ETH-USD").out.splitlines()
     assert header.startswith("as_of_position,position,venue,account,fill_key,")

@@ -195,8 +195,18 @@ def test_a_damaged_recording_takes_nothing_from_the_explanation(ask: Ask, ledger
     assert answer.code == 0
     assert recording.name in answer.err
     assert '{"status":"order"}' in answer.out
-    elsewhere = ask("lost-1", "--raw", "--sessions", "nowhere")
-    assert "5 of 5 inputs are in no recording in nowhere" in elsewhere.err
+    Path("elsewhere").mkdir()
+    elsewhere = ask("lost-1", "--raw", "--sessions", "elsewhere")
+    assert "5 of 5 inputs are in no recording in elsewhere" in elsewhere.err
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_directory_of_recordings_that_is_not_there_is_said(ask: Ask) -> None:
+    nowhere = ask("lost-1", "--raw", "--sessions", "nowhere")
+    assert (nowhere.code, nowhere.out) == (3, "")
+    assert "There is no directory nowhere" in nowhere.err
+    unused = ask("lost-1", "--sessions", "nowhere")
+    assert (unused.code, "--raw" in unused.err) == (2, True)
 
 
 @pytest.mark.usefixtures("ledger")
