@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from decimal import Decimal
+from typing import Any
 
 from hyperliquid.utils.types import Cloid
 
 from adapters.simulator.command import development_account
+from domain.events import AccountLedgerUpdateBooked
+from domain.inputs import StreamFrame
 from tests.support.corpus.elsewhere import exchange
 from tests.support.corpus.world import AMOUNT, ASK, BELOW, Scenario, World, scenario
 from tests.support.live import PAIR
 
 SCENARIOS: dict[str, Scenario] = {}
+
+_OFTEN = {
+    "reconcile_every_ns": 400_000_000,
+    "thorough_every_ns": 400_000_000,
+    "grace_ms": 300,
+    "weight_per_minute": 10**6,
+}
+"""A comparison every part of a second, and weight for as many."""
 
 
 @scenario(
@@ -34,6 +46,66 @@ async def repairs_after_a_night_off(world: World) -> None:
         await world.until_state("lower bid", "partially_filled")
         await world.until("the funding is booked", lambda: world.connector.position(PAIR).funding != 0)
         await world.settled()
+
+
+@scenario(
+    "One deposit was booked before a restart, one is made meanwhile, one is withheld: each is booked once.",
+    into=SCENARIOS,
+)
+async def deposits_over_a_restart(world: World) -> None:
+    channel = "userNonFundingLedgerUpdates"
+
+    def is_booked(amount: int) -> bool:
+        return any(
+            isinstance(event, AccountLedgerUpdateBooked) and event.amount == amount
+            for _, event in world.ledger.read()
+        )
+
+    async with world.session(**_OFTEN):
+        world.sim.create_account(world.account, Decimal(100))
+        await world.until("it is booked", lambda: is_booked(100))
+    world.sim.create_account(world.account, Decimal(200))
+    async with world.session(**_OFTEN):
+        await world.until("the second is booked", lambda: is_booked(200))
+        world.inject("stream_lost", channel=channel, user=world.account, count=None)
+        world.inject("http_status", info=channel, count=None, params={"status": 500})
+        world.sim.create_account(world.account, Decimal(300))
+        old_ms = world.sim.clock.now_ms() + 600
+        await world.until("it is old enough to be judged", lambda: world.sim.clock.now_ms() > old_ms)
+        world.sim.faults.clear()
+        await world.until("the third is booked", lambda: is_booked(300))
+        await _compared(world)
+
+
+@scenario(
+    "The stream tells a fill and a deposit that never were: the fill is taken back, the cash the venue's.",
+    into=SCENARIOS,
+)
+async def told_and_never_happened(world: World) -> None:
+    async with world.session(**_OFTEN):
+        await world.rest("bid")
+        now_ms = world.sim.clock.now_ms()
+        fill = {"coin": "BTC", "px": str(BELOW), "sz": "0.004", "side": "B", "time": now_ms}
+        fill |= {"startPosition": "0.0", "dir": "Open Long", "closedPnl": "0.0", "hash": "0x" + "0" * 64}
+        fill |= {"oid": world.oid("bid"), "crossed": False, "fee": "0.02", "tid": 987, "feeToken": "USDC"}
+        deposit = {"time": now_ms, "hash": "0x" + "1" * 64, "delta": {"type": "deposit", "usdc": "250.0"}}
+        _told_wrongly(world, "userFills", fills=[fill])
+        _told_wrongly(world, "userNonFundingLedgerUpdates", nonFundingLedgerUpdates=[deposit])
+        await world.until_topic("bid", "order.fill_corrected")
+        await world.until("both are mended", lambda: world.connector.status()["discrepancies_repaired"] == 2)
+        await _compared(world)
+
+
+def _told_wrongly(world: World, channel: str, **members: Any) -> None:
+    data = json.dumps({"channel": channel, "data": {"user": world.account.lower(), **members}})
+    world.runtime.deliver(StreamFrame(stream="user", data=data.encode()))
+
+
+async def _compared(world: World) -> None:
+    """Wait until the books were compared once more, and all that was asked is answered."""
+    until = world.connector.status()["reconciliations"] + 2
+    await world.until("compared", lambda: world.connector.status()["reconciliations"] >= until)
+    await world.settled()
 
 
 @scenario(

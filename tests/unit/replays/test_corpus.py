@@ -17,7 +17,14 @@ import pytest
 
 import replays
 from domain.enums import Liquidity
-from domain.events import AccountFundingBooked, AccountMessageKept, OrderCreated, OrderSubmitted
+from domain.events import (
+    AccountDiscrepancyFound,
+    AccountFundingBooked,
+    AccountLedgerUpdateBooked,
+    AccountMessageKept,
+    OrderCreated,
+    OrderSubmitted,
+)
 from domain.inputs import (
     OrderLookedUp,
     PlaceOrders,
@@ -439,6 +446,25 @@ def test_repairs_are_the_same_in_every_run(corpus: Corpus) -> None:
     assert state(run, "lower bid") == ("partially_filled", Decimal("0.005"))
     assert len(run.fills("bid")) == 2
     assert sum(isinstance(event, AccountFundingBooked) for event in run.events) == 1
+
+
+def test_deposits_are_booked_once(corpus: Corpus) -> None:
+    run = corpus("deposits-over-a-restart")
+    booked = [event for event in run.events if isinstance(event, AccountLedgerUpdateBooked)]
+    assert [event.amount for event in booked] == [200, 300]
+    found = [event for event in run.events if isinstance(event, AccountDiscrepancyFound)]
+    assert [event.kind for event in found] == ["unbooked_transfer"]
+    assert run.core.account.unsettled_discrepancies == ()
+
+
+def test_what_the_venue_does_not_tell_again_is_taken_back(corpus: Corpus) -> None:
+    run = corpus("told-and-never-happened")
+    found = [event.kind for event in run.events if isinstance(event, AccountDiscrepancyFound)]
+    assert found == ["phantom_fill", "balance_drift"]
+    assert run.topics("bid")[-1] == "order.fill_corrected"
+    assert state(run, "bid") == ("open", Decimal(0))
+    assert run.positions[PAIR].amount == 0
+    assert run.core.account.unsettled_discrepancies == ()
 
 
 def test_a_failed_position_query_is_not_flat(corpus: Corpus) -> None:
