@@ -355,35 +355,19 @@ class Resolver:
             )
 
     def _on_former_orders(self, body: bytes | None) -> None:
-        context = self._context
         looked_for, self._looked_for = self._looked_for, {}
-        items = None
-        if body is not None:
-            try:
-                items = context.messages.read_historical_orders(body)
-            except MessageError as error:
-                context.alert("unreadable_answer", f"historicalOrders: {error}")
-        told: dict[str, dict[str | None, None]] = {}
-        for item in items or ():
-            if not isinstance(item, OrderUpdate | UnknownStatus):
-                continue
-            order = context.tracker.find(item.venue_order_key, item.exchange_order_id)
-            if order is None or order.id not in looked_for:
-                continue
-            legs = told.setdefault(order.id, {})
-            if item.exchange_order_id not in legs:
-                # Newest first: what a leg was before does not count.
-                legs[item.exchange_order_id] = None
-                context.take(item)
+        told = self._take_former_orders(body, looked_for)
         missing = []
         for order_id in looked_for:
             found = self._found(order_id)
             if found is None:
                 continue
             order, case = found
-            if items is None or order_id in told:
-                # Whatever it was that was told, the venue knows the order: from here on it counts anew.
-                case.missing_since_ns = case.missing_since_ns if items is None else context.now_ns()
+            if told is None:
+                self._settle(order, case)
+            elif order_id in told:
+                # Whatever it was, the venue knows the order: from here on it counts anew.
+                case.missing_since_ns = self._context.now_ns()
                 self._settle(order, case)
             else:
                 case.asking = True
@@ -391,6 +375,33 @@ class Resolver:
         if missing:
             since_ms = min(self._since_ms(order) for order in missing)
             self._search_fills(since_ms, lambda: self._on_nothing_told([order.id for order in missing]))
+
+    def _take_former_orders(self, body: bytes | None, wanted: dict[str, None]) -> dict[str, None] | None:
+        """Take what the list says of these orders. Returns those it knows more of than that an amend ended a
+        leg of theirs; None when there is no list."""
+        context = self._context
+        if body is None:
+            return None
+        try:
+            items = context.messages.read_historical_orders(body)
+        except MessageError as error:
+            context.alert("unreadable_answer", f"historicalOrders: {error}")
+            return None
+        known: dict[str, None] = {}
+        seen: dict[tuple[str, str | None], None] = {}
+        for item in items:
+            if not isinstance(item, OrderUpdate | UnknownStatus):
+                continue
+            leg = item.exchange_order_id
+            order = context.tracker.find(item.venue_order_key, leg)
+            # Newest first: what a leg was before does not count.
+            if order is None or order.id not in wanted or (order.id, leg) in seen:
+                continue
+            seen[order.id, leg] = None
+            if leg is None or leg == order.exchange_order_id or not order.has_leg(leg):
+                known[order.id] = None
+            context.take(item)
+        return known
 
     def _on_nothing_told(self, order_ids: list[str]) -> None:
         for order_id in order_ids:

@@ -524,6 +524,17 @@ def test_an_order_that_is_open_by_the_list_of_former_ones_is_not_gone(core: Core
     assert reason(core, order) == ("cancelled", "not_found")
 
 
+def test_the_leg_that_an_amend_ended_does_not_show_that_the_order_lives(core: CoreSession) -> None:
+    order = forgotten(core)
+    core.amend(order, "43000", "1")
+    core.answer_orders({"resting": {"oid": 6}})
+    core.answers["historicalOrders"] = [
+        order_status_answer(5, status, cloid=order)["order"] for status in ("canceled", "open")
+    ]
+    core.advance(95)
+    assert reason(core, order) == ("cancelled", "not_found")
+
+
 def test_an_order_whose_former_status_this_version_does_not_know_is_not_gone(core: CoreSession) -> None:
     order = forgotten(core)
     core.answers["historicalOrders"] = [order_status_answer(5, "frobnicated", cloid=order)["order"]]
