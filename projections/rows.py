@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
+class OrderRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as the views hold it. Amounts in base units, prices in quote units per base unit; `fees` maps
     a token to what was paid (negative: received). Times are integer nanoseconds UTC.
 
@@ -84,7 +84,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     last_position: int
 
 
-class FillRow(msgspec.Struct, frozen=True, kw_only=True):
+class FillRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution. `fee` is positive when paid. `client_order_id` is None when it belongs to no order.
 
     `closed_pnl` and `start_position` are the venue's own figures; `exchange_time_ms` is its time.
@@ -123,7 +123,7 @@ class FillBooking(FillRow, frozen=True, kw_only=True):
     corrected_at_ns: int | None
 
 
-class FundingRow(msgspec.Struct, frozen=True, kw_only=True):
+class FundingRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One funding payment: `amount` is the signed cash effect in `token`, negative when the account paid.
 
     `rate` is the rate of the interval and `position_size` the signed base units it was paid for, both as the
@@ -144,7 +144,7 @@ class FundingRow(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
 
 
-class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
+class PositionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an account holds of one market: signed base units (negative: short), average entry and realised
     profit before fees and funding in quote units.
 
@@ -170,7 +170,7 @@ class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
     last_position: int
 
 
-class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
+class TimelineRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event of an order: where it stands in the log, what it says, and the order's state after it (None
     from an event on that could not be folded)."""
 
