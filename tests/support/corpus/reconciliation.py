@@ -18,7 +18,7 @@ from tests.support.live import PAIR
 
 SCENARIOS: dict[str, Scenario] = {}
 
-_OFTEN = {
+_OFTEN: dict[str, Any] = {
     "reconcile_every_ns": 400_000_000,
     "thorough_every_ns": 400_000_000,
     "grace_ms": 300,
