@@ -448,7 +448,7 @@ class AccountPositionAsserted(AccountEvent, frozen=True, kw_only=True, omit_defa
 
     With `opening` it is where the fold of the market starts: fills before the ledger began are in it. With
     `adjustment` it replaces what the fold says, because no fill that the venue still tells explains the
-    difference. With neither it is a claim that every rebuild checks.
+    difference, or, in a backfill, tells the entry. With neither it is a claim that every rebuild checks.
     """
 
     topic: ClassVar[str] = "account.position_asserted"
