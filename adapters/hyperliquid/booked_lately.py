@@ -72,16 +72,16 @@ class BookedLately:
     def _book(self, fill: Fill, client_order_id: str | None) -> None:
         self._fills[fill.fill_key] = BookedFill(fill, client_order_id)
 
-    def forget_before(self, time_ms: int) -> None:
-        """No pass asks for anything older any more."""
+    def forget(self, *, fills_before_ms: int, money_before_ms: int) -> None:
+        """No pass asks for anything older any more (but for single markets, whose fills are known by key)."""
         self._fills = {
-            key: kept for key, kept in self._fills.items() if kept.fill.exchange_time_ms >= time_ms
+            key: kept for key, kept in self._fills.items() if kept.fill.exchange_time_ms >= fills_before_ms
         }
         self._fundings = {
-            key: kept for key, kept in self._fundings.items() if kept.exchange_time_ms >= time_ms
+            key: kept for key, kept in self._fundings.items() if kept.exchange_time_ms >= money_before_ms
         }
         self._transfers = {
-            key: kept for key, kept in self._transfers.items() if kept.exchange_time_ms >= time_ms
+            key: kept for key, kept in self._transfers.items() if kept.exchange_time_ms >= money_before_ms
         }
 
     # -- the books' side of a comparison -------------------------------------------------------------------

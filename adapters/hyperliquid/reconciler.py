@@ -367,13 +367,16 @@ class Reconciler:
                 self._thorough.cash.judge(under_way.told)
         if under_way.is_full:
             self.passes += 1
+            if self._thorough is not None:
+                # What this pass could not judge yet the next one does: it asks from before this one's end.
+                self._thorough.lately.forget(
+                    fills_before_ms=self._from(), money_before_ms=self._money_complete_to_ms - OVERLAP_MS
+                )
             self._complete_to_ms = under_way.asked_at_ms
 
     def _thorough_is_done(self, finished: _Pass) -> None:
         self._thorough_ns = finished.begun_ns
         self._money_complete_to_ms = finished.asked_at_ms
-        if self._thorough is not None:
-            self._thorough.lately.forget_before(self._from())
 
     # -- judging -------------------------------------------------------------------------------------------
 
