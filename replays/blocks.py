@@ -102,7 +102,8 @@ class BlockReader:
             raise EmptyRecordingError(self.path, "the file is empty: nothing was recorded into it.")
         if magic[: len(_NAME)] != _NAME[: len(magic)]:
             hint = " It is an SQLite file: a ledger?" if _SQLITE.startswith(magic) else ""
-            raise ForeignRecordingError(self.path, f"this is no recording of Order Ledger: check the path.{hint}")
+            message = f"this is no recording of Order Ledger: check the path.{hint}"
+            raise ForeignRecordingError(self.path, message)
         if len(magic) < _MAGIC_BYTES:
             raise self.damaged("it ends within its first bytes")
         version = int.from_bytes(magic[len(_NAME) :], "little")
