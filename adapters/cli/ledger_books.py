@@ -326,20 +326,25 @@ class AccountBooks:
 
     def _add_fills(self, cash: Cash, since: int) -> None:
         """What was booked since a position, less what was taken back since."""
-        fma, add, subtract = MONEY.fma, MONEY.add, MONEY.subtract
+        # A session starts only after this: it has to be quick over all fills there ever were.
+        fma, add, subtract, buy = MONEY.fma, MONEY.add, MONEY.subtract, TradeType.BUY.value
         spent: dict[str, Decimal] = {}
         for column, taken_back in (("position", False), ("corrected_position", True)):
-            for pair, side, price, amount, fee, fee_token in self._select(
+            rows = self._select(
                 "SELECT trading_pair, trade_type, price, amount, fee, fee_token FROM fill_bookings "
                 f"WHERE venue = ? AND account = ? AND {column} > ?",
                 since,
-            ):
-                value = Decimal(price) if (side == TradeType.BUY) is not taken_back else -Decimal(price)
+            )
+            of_fee = subtract if taken_back else add
+            for pair, side, price, amount, fee, fee_token in rows:
+                value = Decimal(price)
+                if (side == buy) is taken_back:
+                    value = value.copy_negate()
                 total = fma(value, Decimal(amount), spent.get(pair, ZERO))
                 if fee_token == cash.token:
-                    total = (subtract if taken_back else add)(total, Decimal(fee))
+                    total = of_fee(total, Decimal(fee))
                 spent[pair] = total
-                cash.summands += 1
+            cash.summands += len(rows)
         cash.markets = {pair: total.copy_negate() for pair, total in spent.items()}
 
     def _add_fundings(self, cash: Cash, since: int) -> None:
