@@ -23,6 +23,7 @@ from adapters.cli.exact_json import exact_builtins
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import Moment, point_in_time
 from adapters.cli.outputs import check_output
+from adapters.cli.progress_line import can_rewrite_lines
 from adapters.cli.reconciled import count_text
 from adapters.cli.run import network_of
 from adapters.cli.text_table import Column, output_width, printable, text_table, utc_time
@@ -382,7 +383,7 @@ class _Progress(AbstractContextManager["_Progress"]):
         self._what = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if sys.stderr.isatty():
+        if can_rewrite_lines():
             count = f": {done:,} of {total:,}" if total else f": {done:,}" if done else ""
             sys.stderr.write(f"\r\x1b[Kasking for {what}{count}")
             sys.stderr.flush()
@@ -396,6 +397,6 @@ class _Progress(AbstractContextManager["_Progress"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._what and sys.stderr.isatty():
+        if self._what and can_rewrite_lines():
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

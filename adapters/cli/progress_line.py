@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
 from typing import Self
 
-__all__ = ["ProgressLine"]
+__all__ = ["ProgressLine", "can_rewrite_lines"]
 
 _SAY_AFTER_S = 1.0
 _SAY_EVERY_S = 0.1
 
 
+def can_rewrite_lines() -> bool:
+    """Whether standard error is a terminal on which a line can be written over."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class ProgressLine:
     """Shows `what: done of total` from when the work takes long enough to notice; gone when left.
 
-    Nothing is written where standard error is no terminal.
+    Nothing is written where no line can be written over.
     """
 
     def __init__(self, what: str, unit: str = "events") -> None:
@@ -27,7 +33,7 @@ class ProgressLine:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now < self._next or not sys.stderr.isatty():
+        if now < self._next or not can_rewrite_lines():
             return
         self._shown = True
         self._next = now + _SAY_EVERY_S

@@ -22,6 +22,7 @@ from adapters.cli.config_reading import load_config
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.moments import point_in_time
 from adapters.cli.outputs import check_output, replaced
+from adapters.cli.progress_line import can_rewrite_lines
 from adapters.cli.reconcile_page import page_of
 from adapters.cli.reconciled import Finding, FindingStatus, Reconciled, count_text, kind_title
 from adapters.cli.reconciling import DEFAULT_ACTOR, Question, Wish, chosen_account, reconcile
@@ -198,7 +199,7 @@ class _SignOfLife:
     then a line elsewhere."""
 
     def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = can_rewrite_lines()
         self._every_s = _LINE_EVERY_S if self._is_terminal else _PLAIN_EVERY_S
         self._next = time.monotonic() + self._every_s
         self._shown = False

@@ -252,6 +252,7 @@ def test_progress_is_shown_on_a_terminal(ask: Ask, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(progress_line, "_SAY_AFTER_S", -1.0)
     monkeypatch.setattr(progress_line, "_SAY_EVERY_S", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     shown = ask("verify").err
     assert "checking the chain: 13 of 13 events (100 %)" in shown
     assert "building the views again: 13 of 13 events" in shown

@@ -369,9 +369,13 @@ def test_a_terminal_is_shown_how_far_a_long_build_is(
     assert "building" not in ask("orders").err
     views_path_for(ledger).unlink()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     shown = ask("orders").err
     assert "building the views: 15 of 15 events (100 %)" in shown
     assert shown.endswith("\r\x1b[K")
+    views_path_for(ledger).unlink()
+    monkeypatch.setenv("TERM", "dumb")
+    assert ask("orders").err == "", "on such a terminal no line can be written over"
 
 
 def test_a_directory_that_cannot_be_written_is_read_all_the_same(
