@@ -16,18 +16,15 @@ from typing import Any
 
 from adapters.hyperliquid import actions, info_requests
 from adapters.hyperliquid.answers import Accepted, Ambiguous, Entry
-from adapters.hyperliquid.booked_lately import BookedLately
 from adapters.hyperliquid.client_ids import cloid_for
 from adapters.hyperliquid.context import SECOND, Context
 from adapters.hyperliquid.dexes import dexes_of
-from adapters.hyperliquid.fill_check import FillCheck
 from adapters.hyperliquid.findings import Findings
-from adapters.hyperliquid.history_search import FillSearch, FundingSearch, TransferSearch
+from adapters.hyperliquid.history_search import FillSearch, FundingSearch
 from adapters.hyperliquid.late_news import LateNews
 from adapters.hyperliquid.leverage_questions import LeverageQuestions
 from adapters.hyperliquid.limits import LimitError, RequestLimits, WeightWindow
 from adapters.hyperliquid.live_books import COLLATERAL, LiveBooks
-from adapters.hyperliquid.live_cash import LiveCash
 from adapters.hyperliquid.messages import (
     AssetContext,
     BestPrices,
@@ -53,7 +50,6 @@ from adapters.hyperliquid.resolution import Resolver
 from adapters.hyperliquid.stream_watch import StreamWatch
 from adapters.hyperliquid.symbols import Market
 from adapters.hyperliquid.thorough import Thorough
-from adapters.hyperliquid.transfer_effects import is_of_others
 from domain.connector_base import EventDecoder, OrderRequest
 from domain.effects import ConnectStreams
 from domain.enums import ClosingKind, OrderType, RequestState, Source, Submission, TradeType
@@ -207,7 +203,15 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             is_of_our_books=self._books.has_room_for,
             begin_ms=lambda: self._books.begin_ms,
         )
-        self._thorough = self._make_thorough() if options.thorough_every_ns else None
+        self._thorough = Thorough.of(
+            self._context,
+            self._queries,
+            self._findings,
+            every_ns=options.thorough_every_ns,
+            positions=lambda: self.positions,
+            amount_step=self._step_of_followed,
+            begin_ms=lambda: self._books.begin_ms,
+        )
         self._stream_watch = StreamWatch(self._context, "user")
         self._chain = PositionChain(
             self._context,
@@ -257,30 +261,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         self._flush_at_ns = 0
         self.reconnects = 0
         self.frames = 0
-
-    def _make_thorough(self) -> Thorough:
-        lately = BookedLately(self._context)
-        return Thorough(
-            every_ns=self.options.thorough_every_ns,
-            transfers=TransferSearch(self._context, self._queries),
-            lately=lately,
-            fills=FillCheck(
-                self._context,
-                self._findings,
-                lately,
-                amount_step=self._step_of_followed,
-                begin_ms=lambda: self._books.begin_ms,
-            ),
-            cash=LiveCash(
-                self._context,
-                self._queries,
-                self._findings,
-                lately,
-                positions=lambda: self.positions,
-                amount_step=self._step_of_followed,
-                begin_ms=lambda: self._books.begin_ms,
-            ),
-        )
 
     @property
     def books_begin_ms(self) -> int:
@@ -442,8 +422,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case TradeUpdate():
                 self._on_trade(item)
             case FundingUpdate():
-                if self._books.has_room_for(item, item.exchange_time_ms) and self.account.book_funding(item):
-                    self._books.booked_funding(item)
+                self._books.take_funding(item)
             case AssetContext():
                 self.funding_info[item.trading_pair] = FundingInfo(
                     trading_pair=item.trading_pair,
@@ -464,7 +443,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             case UnknownStatus():
                 self._on_unknown_status(item)
             case TransferUpdate():
-                self._on_transfer(item)
+                self._books.take_transfer(item)
             case Kept():
                 if self.account.keep_message(item.why, item.message):
                     self._alert("message_kept", f"{item.why}: {item.message[:200]}")
@@ -492,21 +471,6 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self.account.book_fill(fill)
             return
         self.tracker.process_trade_update(update)
-
-    def _on_transfer(self, update: TransferUpdate) -> None:
-        if is_of_others(self.account_address, update.detail):
-            if self.account.keep_message("a transfer between other accounts", update.detail):
-                self._alert("message_kept", f"The venue tells a transfer of others: {update.detail:.200}")
-            return
-        if self._books.has_room_for(update, update.exchange_time_ms) and self.account.book_ledger_update(
-            update_key=update.update_key,
-            kind=update.kind,
-            amount=update.amount,
-            token=update.token,
-            detail=update.detail,
-            exchange_time_ms=update.exchange_time_ms,
-        ):
-            self._books.booked_transfer(update)
 
     def _on_unknown_status(self, item: UnknownStatus) -> None:
         order = self.tracker.find(item.venue_order_key, item.exchange_order_id)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from adapters.hyperliquid.context import Context
 from adapters.hyperliquid.messages import AccountState, TransferUpdate
 from adapters.hyperliquid.opening import Opening
+from adapters.hyperliquid.transfer_effects import is_of_others
 from domain.events import Fill
 from domain.inputs import Started
 from domain.money import MONEY, ZERO
@@ -128,21 +129,35 @@ class LiveBooks:
             return None
         return update if self._opening is None else self._opening.rest_of(update)
 
+    def take_funding(self, update: FundingUpdate) -> None:
+        """A funding payment, from whichever channel it comes."""
+        if self.has_room_for(update, update.exchange_time_ms) and self._context.account.book_funding(update):
+            self._newest_funding_ms = self._later(self._newest_funding_ms, update.exchange_time_ms)
+            self.move_marks()
+
+    def take_transfer(self, update: TransferUpdate) -> None:
+        """A movement of money, from whichever channel it comes."""
+        context = self._context
+        if is_of_others(context.account_address, update.detail):
+            if context.account.keep_message("a transfer between other accounts", update.detail):
+                context.alert("message_kept", f"The venue tells a transfer of others: {update.detail:.200}")
+            return
+        if self.has_room_for(update, update.exchange_time_ms) and context.account.book_ledger_update(
+            update_key=update.update_key,
+            kind=update.kind,
+            amount=update.amount,
+            token=update.token,
+            detail=update.detail,
+            exchange_time_ms=update.exchange_time_ms,
+        ):
+            self._newest_transfer_ms = self._later(self._newest_transfer_ms, update.exchange_time_ms)
+            self.move_marks()
+
     # -- up to when they are complete ----------------------------------------------------------------------
 
     def booked_fill(self, fill: Fill) -> None:
         """A fill is in the books now."""
         self._newest_fill_ms = self._later(self._newest_fill_ms, fill.exchange_time_ms)
-        self.move_marks()
-
-    def booked_funding(self, update: FundingUpdate) -> None:
-        """A funding payment is in the books now."""
-        self._newest_funding_ms = self._later(self._newest_funding_ms, update.exchange_time_ms)
-        self.move_marks()
-
-    def booked_transfer(self, update: TransferUpdate) -> None:
-        """A movement of money is in the books now."""
-        self._newest_transfer_ms = self._later(self._newest_transfer_ms, update.exchange_time_ms)
         self.move_marks()
 
     def _later(self, mark_ms: int, time_ms: int) -> int:
