@@ -248,6 +248,7 @@ class LiveProcess:
                 trading_pairs=config.venue.trading_pairs,
                 signer=None if self._auth is None else self._auth.address,
                 order_ttl_ms=config.limits.order_expiry_s * 1_000,
+                order_wait_ms=round(config.limits.order_wait_s * 1_000),
                 weight_per_minute=config.limits.request_weight_per_minute,
                 retention_ns=config.ledger.done_order_retention_s * 1_000_000_000,
                 not_found_limit=config.limits.not_found_limit,

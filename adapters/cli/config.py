@@ -282,6 +282,16 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             "passed, an order whose fate is unknown can be proven absent.",
         ),
     ] = 15
+    order_wait_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=300,
+            description="How long an order or amend may wait here until request limits and earlier requests "
+            "let it leave. After that it is never sent: the order fails (not_sent_too_late), the amend "
+            "changes nothing. Cancels wait as long as it takes.",
+        ),
+    ] = 5.0
     startup_timeout_s: Annotated[
         float,
         Meta(
@@ -314,7 +324,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=200,
             le=1200,
             description="Request weight this process may use. The venue allows 1200 per address on the "
-            "internet: lower it when several processes share one.",
+            "internet: lower it when several processes share one. Below 600 a start takes minutes: "
+            "startup_timeout_s must allow them.",
         ),
     ] = 1000
 

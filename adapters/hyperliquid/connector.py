@@ -107,21 +107,29 @@ class HyperliquidOptions:
     asked for, also on a flat market.
 
     `order_ttl_ms` is how long after sending the venue may still accept an order (its `expiresAfter`); the
-    shorter, the sooner an unknown outcome becomes a final answer. `weight_share` is this process's part of
-    the weight per minute of its IP address. The books are compared with the venue every `reconcile_every_ns`;
-    what is younger than `grace_ms` is not judged. What the venue says a position is, is put on record
-    at most once per `assert_every_ns` and market. Of these comparisons at most one per `thorough_every_ns` is
-    thorough: it asks for funding and transfers as well, and compares the cash. 0, as in recordings of
-    versions that had no such option: funding is asked for every time, transfers are neither asked for nor
-    followed, and neither the cash nor what is booked and not told is compared.
+    shorter, the sooner an unknown outcome becomes a final answer. The books are compared with the venue every
+    `reconcile_every_ns`; what is younger than `grace_ms` is not judged. What the venue says a position is, is
+    put on record at most once per `assert_every_ns` and market. Of these comparisons at most one per
+    `thorough_every_ns` is thorough: it asks for funding and transfers as well, and compares the cash. 0, as
+    in recordings of versions that had no such option: funding is asked for every time, transfers are neither
+    asked for nor followed, and neither the cash nor what is booked and not told is compared.
+
+    An order or amend that could not be sent within `order_wait_ms`, because request limits or earlier
+    requests held it up, is never sent; 0, as in recordings of versions that had no such option: it waits as
+    long as it takes. `weight_share` is this process's part of the weight per minute of its IP address.
+    Without `weight_slices`, as in recordings of versions that had no such option, what is not kept for
+    cancels goes to orders and reads as they come, rows count when they are there, and HTTP 429 slows nothing
+    down.
     """
 
     trading_pairs: tuple[str, ...]
     signer: str | None = None
     order_ttl_ms: int = 10_000
+    order_wait_ms: int = 5_000
     slippage: Decimal = Decimal("0.05")
     weight_share: float = 1.0  # deterministic: an option of the session; only its product's floor is used
     weight_per_minute: int = 1200
+    weight_slices: bool = True
     retention_ns: int = 60 * SECOND
     not_found_limit: int = 3
     not_found_span_ns: int = 30 * SECOND
@@ -153,11 +161,16 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             retention_ns=options.retention_ns,
             not_found_limit=options.not_found_limit,
         )
-        window = WeightWindow(weight_per_minute=options.weight_per_minute, share=options.weight_share)
-        if window.limit < info_requests.WEIGHT_USER_ROLE:
+        window = WeightWindow(
+            weight_per_minute=options.weight_per_minute,
+            share=options.weight_share,
+            slices=options.weight_slices,
+        )
+        if window.read_limit < info_requests.WEIGHT_USER_ROLE:
             raise LimitError(
-                f"a weight of {window.cancel_limit} per minute, part of it kept for cancels, is not enough"
-                f" to ask whose account it is ({info_requests.WEIGHT_USER_ROLE}): allow at least 160"
+                f"a weight of {window.cancel_limit} per minute, parts of it kept for cancels and orders, is"
+                f" not enough to ask whose account it is ({info_requests.WEIGHT_USER_ROLE}): allow at least"
+                f" {WEIGHT_PER_MINUTE_MIN}"
             )
         self.options = options
         signer = None if options.signer is None else options.signer.lower()
@@ -168,6 +181,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             nonces=NonceSource(),
             limits=RequestLimits(window),
             order_ttl_ms=options.order_ttl_ms,
+            order_wait_ms=options.order_wait_ms,
             dexes=dexes_of(options.trading_pairs),
             now_ns=lambda: self.now_ns,
             effect=self._effect,
@@ -596,7 +610,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
 
     def _on_request_failed(self, failed: RequestFailed) -> None:
         if not self._outbox.failed(failed.request_id, failed.reason, was_sent=failed.sent):
-            self._queries.failed(failed.request_id)
+            self._queries.failed(failed.request_id, failed.reason, was_sent=failed.sent)
 
     def _send_orders(self, orders: Sequence[InFlightOrder]) -> None:
         self._outbox.place(orders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adapters.hyperliquid.limits import RequestLimits
+from adapters.hyperliquid.limits import TOO_MANY_REQUESTS, RequestLimits
 from adapters.hyperliquid.messages import HyperliquidMessages, Item
 from adapters.hyperliquid.nonces import NonceSource
 from adapters.hyperliquid.symbols import SymbolMap
@@ -26,6 +26,7 @@ class Context:
 
     `venue_offset_ms` is the venue's clock minus ours; `acting_for` the sub-account or vault that the signer
     trades for, if it is not the signer's own account; `may_send` is set once that is known, and the markets.
+    `order_wait_ms` is how long an order may wait here before it is sent, 0 for as long as it takes.
     `dexes` are those on which the account is followed, the venue's own (the empty name) first.
     """
 
@@ -35,6 +36,7 @@ class Context:
     nonces: NonceSource
     limits: RequestLimits
     order_ttl_ms: int
+    order_wait_ms: int
     dexes: tuple[str, ...]
     now_ns: Callable[[], int]
     effect: Callable[[Effect], None]
@@ -68,6 +70,21 @@ class Context:
         what is between them stays: a pause of this process must not pass for a clock that is off."""
         earliest, latest = time_ms - self.now_ms, time_ms - asked_at_ms
         self.venue_offset_ms = min(max(self.venue_offset_ms, earliest), latest)
+
+    def heed_status(self, status: int) -> None:
+        """The HTTP status of an answer: 429 says that the limit is exceeded, whatever was counted here."""
+        window = self.limits.window
+        if status != TOO_MANY_REQUESTS:
+            window.accepted(self.now_ns())
+            return
+        hold_ns = window.refused(self.now_ns())
+        if hold_ns:
+            self.alert(
+                "rate_limited",
+                "The venue answers HTTP 429: more was asked of it from this address than it allows. Orders"
+                f" and reads wait {hold_ns // SECOND} s, cancels do not. If other programs share the address,"
+                " lower limits.request_weight_per_minute.",
+            )
 
     def next_request_id(self) -> int:
         self.last_request_id += 1

@@ -16,7 +16,7 @@ import msgspec
 from adapters.hyperliquid.backoff import BackOff
 from adapters.hyperliquid.http_client import HttpAnswer, PostFailed, PostProgress, VenueHttp, open_session
 from adapters.hyperliquid.info_requests import InfoRequest
-from adapters.hyperliquid.limits import RequestKind, WeightWindow
+from adapters.hyperliquid.limits import Charge, RequestKind, WeightWindow
 from adapters.hyperliquid.unreadable import UNREADABLE
 
 __all__ = ["InfoClient", "InfoClientOptions", "Unanswered"]
@@ -88,8 +88,6 @@ class InfoClient:
                 why, is_final = str(error), error.is_final
             else:
                 if answer.status == HTTPStatus.OK:
-                    if request.rows_per_weight:
-                        self._window.charge(request.row_weight(_rows_in(answer.body)), time.monotonic_ns())
                     return answer.body
                 why = f"HTTP {answer.status}"
                 is_final = answer.status != HTTPStatus.TOO_MANY_REQUESTS and answer.status < 500
@@ -102,21 +100,28 @@ class InfoClient:
         assert self._session is not None, "asked inside `async with`"
         http = VenueHttp(self._session, self._http_url, body_bytes_max=_BODY_BYTES_MAX)
         async with self._slots:
-            await self._admitted(request.weight)
-            return await http.post(
+            charge = await self._admitted(request)
+            answer = await http.post(
                 "/info",
                 request.encode(),
                 timeout_seconds=self._options.timeout_seconds,
                 connect_seconds=self._options.connect_timeout_seconds,
                 progress=PostProgress(),
             )
+        rows = 0
+        if answer.status == HTTPStatus.OK and request.rows_per_weight:
+            rows = _rows_in(answer.body)
+        self._window.settle(charge, request.weight, request.row_weight(rows), time.monotonic_ns())
+        return answer
 
-    async def _admitted(self, weight: int) -> None:
-        """Wait until the limit permits a request of this weight, and count it."""
+    async def _admitted(self, request: InfoRequest) -> Charge:
+        """Wait until the limit permits the read with the longest answer it can have, and count it."""
+        weight = min(request.weight_max, self._window.most(RequestKind.INFO))
         while True:
-            wait_ns = self._window.admit(RequestKind.INFO, weight, time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            wait_ns = self._window.wait_ns(RequestKind.INFO, weight, now_ns)
             if not wait_ns:
-                return
+                return self._window.charge(RequestKind.INFO, weight, now_ns)
             await asyncio.sleep(wait_ns / 1e9)
 
 

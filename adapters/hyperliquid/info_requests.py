@@ -10,6 +10,9 @@ WEIGHT_DEFAULT = 20
 WEIGHT_USER_ROLE = 60
 ROWS_PER_WEIGHT = 20
 
+HISTORY_ROWS = 2000
+"""Most rows a `historicalOrders` answer has (5.4)."""
+
 FILLS_PAGE_ROWS = 2000
 """Most rows one `userFills` or `userFillsByTime` answer has (5.5); a full page means that there may be
 more."""
@@ -26,12 +29,13 @@ class InfoRequestError(ValueError):
 
 
 class InfoRequest(msgspec.Struct, frozen=True):
-    """One read: its JSON body, its weight when sent, and how many returned rows cost one weight more (0:
-    none)."""
+    """One read: its JSON body, its weight when sent, how many returned rows cost one weight more (0: none),
+    and how many rows an answer has at most."""
 
     body: dict[str, object]
     weight: int = WEIGHT_DEFAULT
     rows_per_weight: int = 0
+    rows_max: int = 0
 
     def encode(self) -> bytes:
         """The body as it is posted."""
@@ -40,6 +44,11 @@ class InfoRequest(msgspec.Struct, frozen=True):
     def row_weight(self, rows: int) -> int:
         """The weight that an answer of `rows` rows adds to `weight`."""
         return rows // self.rows_per_weight if self.rows_per_weight else 0
+
+    @property
+    def weight_max(self) -> int:
+        """The weight if its answer is as long as can be."""
+        return self.weight + self.row_weight(self.rows_max)
 
 
 def meta(dex: str = "") -> InfoRequest:
@@ -76,13 +85,13 @@ def order_status(user: str, order_id: int | str) -> InfoRequest:
 
 def historical_orders(user: str) -> InfoRequest:
     """The newest 2000 order statuses of an account."""
-    return InfoRequest(_of("historicalOrders", user), rows_per_weight=ROWS_PER_WEIGHT)
+    return _list(_of("historicalOrders", user), HISTORY_ROWS)
 
 
 def user_fills_by_time(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Fills of an account from `start_ms` on, oldest first, both bounds included, never aggregated (5.5)."""
     body = {**_of("userFillsByTime", user), **_time_range(start_ms, end_ms), "aggregateByTime": False}
-    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+    return _list(body, FILLS_PAGE_ROWS)
 
 
 def clearinghouse_state(user: str, dex: str = "") -> InfoRequest:
@@ -102,14 +111,13 @@ def active_asset_data(user: str, coin: str) -> InfoRequest:
 
 def user_funding(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Funding payments of an account."""
-    body = {**_of("userFunding", user), **_time_range(start_ms, end_ms)}
-    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+    return _list({**_of("userFunding", user), **_time_range(start_ms, end_ms)}, TIME_PAGE_ROWS)
 
 
 def user_non_funding_ledger_updates(user: str, start_ms: int, end_ms: int | None = None) -> InfoRequest:
     """Deposits, withdrawals and transfers of an account."""
     body = {**_of("userNonFundingLedgerUpdates", user), **_time_range(start_ms, end_ms)}
-    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT)
+    return _list(body, TIME_PAGE_ROWS)
 
 
 def user_rate_limit(user: str) -> InfoRequest:
@@ -125,6 +133,11 @@ def user_role(address: str) -> InfoRequest:
 def user_abstraction(user: str) -> InfoRequest:
     """Account mode: unified, portfolio margin or separate (5.6)."""
     return InfoRequest(_of("userAbstraction", user))
+
+
+def _list(body: dict[str, object], rows_max: int) -> InfoRequest:
+    """A read that also weighs by the rows of its answer (9.1)."""
+    return InfoRequest(body, rows_per_weight=ROWS_PER_WEIGHT, rows_max=rows_max)
 
 
 def _of(kind: str, user: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from copy import copy
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, Context
 from adapters.hyperliquid.findings import Findings
+from adapters.hyperliquid.limits import RequestKind
 from adapters.hyperliquid.messages import Item, MessageError, TransferUpdate
 from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.transfer_effects import is_of_others, transfer_of
@@ -215,7 +216,7 @@ class LateNews:
         self._queries.ask(
             info_requests.order_status(self._context.account_address, int(order.exchange_order_id)),
             lambda body: self._on_said_alive(order_id, body),
-            patient=True,
+            kind=RequestKind.PATIENT_INFO,
         )
 
     def _on_said_alive(self, order_id: str, body: bytes | None) -> None:

@@ -14,7 +14,9 @@ from enum import StrEnum
 
 __all__ = [
     "ACTION_WEIGHT_ENTRIES",
+    "TOO_MANY_REQUESTS",
     "AddressBudget",
+    "Charge",
     "LimitError",
     "RequestKind",
     "RequestLimits",
@@ -24,6 +26,9 @@ __all__ = [
 
 WEIGHT_PER_MINUTE = 1200
 """Weight one IP address may use per minute, reads and actions together."""
+
+TOO_MANY_REQUESTS = 429
+"""The HTTP status of a request above it (sheet 4.4)."""
 
 ACTION_WEIGHT_ENTRIES = 40
 """A batch weighs one more for each this many entries."""
@@ -39,9 +44,15 @@ EXHAUSTED_INTERVAL_NS = 10_000_000_000
 STALE_ACTION_COST = 5
 """How many times an action counts that came after its own expiry."""
 
-_ORDERS_PART = 6
+_RESOLUTION_PART = 20
+_SLICE_PART = 4
+_SLICE_MAX = 240
+"""Twice the heaviest read (20, and 100 for 2,000 rows, sheet 9.1): one for what is asked again and again, one
+for what is asked after a reconnect."""
+
 _SECOND_NS = 1_000_000_000
 _WINDOW_NS = 60 * _SECOND_NS
+_FIRST_HOLD_NS = 2 * _SECOND_NS
 
 
 class LimitError(ValueError):
@@ -49,13 +60,22 @@ class LimitError(ValueError):
 
 
 class RequestKind(StrEnum):
-    """What a request is for. When capacity is short cancels come first, then orders, then reads; last those
-    reads that come in thousands, such as the status of each order that a list does not show."""
+    """What a request is for, in the order in which capacity is given out when it is short.
+
+    Cancels go ahead of all; then questions about orders whose fate is open; then orders (and amends, and
+    actions of the account); then the other reads; last those reads that come in thousands, such as the status
+    of each order that a list does not show. What comes first may not take all: see `WeightWindow`.
+    """
 
     CANCEL = "cancel"
+    RESOLUTION = "resolution"
     ORDER = "order"
     INFO = "info"
     PATIENT_INFO = "patient_info"
+
+
+_COUNTED_AS = {RequestKind.PATIENT_INFO: RequestKind.INFO}
+_NEVER_HELD = frozenset({RequestKind.CANCEL, RequestKind.RESOLUTION})
 
 
 def action_weight(entries: int) -> int:
@@ -63,15 +83,40 @@ def action_weight(entries: int) -> int:
     return 1 + entries // ACTION_WEIGHT_ENTRIES
 
 
+class Charge:
+    """Weight that was counted when a request left, and is still part of the last 60 seconds."""
+
+    __slots__ = ("at_ns", "kind", "weight")
+
+    def __init__(self, kind: RequestKind, weight: int, at_ns: int) -> None:
+        self.kind = kind
+        self.weight = weight
+        self.at_ns = at_ns
+
+
 class WeightWindow:
     """The weight that one IP address has used in the last 60 seconds.
 
     `share` is the part of the venue's limit that this process may use, for several processes on one address.
-    `cancel_reserve` is the weight that only cancels may use. With `orders_first` a sixth is kept from reads;
-    patient reads leave half of theirs to the others.
+    `cancel_reserve` is the weight that only cancels may use. With `slices` no kind of request can take all of
+    the rest: a twentieth of the limit is kept for questions about orders whose fate is open, and of what is
+    left orders and reads each keep up to 240, at most a quarter. Patient reads leave half to the others in
+    any case.
     """
 
-    __slots__ = ("_limits", "_used", "_weights", "cancel_limit", "limit", "read_limit")
+    __slots__ = (
+        "_held_until_ns",
+        "_hold_ns",
+        "_limits",
+        "_own_limits",
+        "_used",
+        "_used_by",
+        "_weights",
+        "cancel_limit",
+        "has_slices",
+        "limit",
+        "read_limit",
+    )
 
     def __init__(
         self,
@@ -79,70 +124,123 @@ class WeightWindow:
         weight_per_minute: int = WEIGHT_PER_MINUTE,
         share: float = 1.0,  # deterministic: an option of the session; only its product's floor is used
         cancel_reserve: int = 100,
-        orders_first: bool = False,
+        slices: bool = True,
     ) -> None:
         """Raises LimitError when the reserves leave nothing for orders and reads."""
         if not 0 < share <= 1:
             raise LimitError(f"the share of the weight limit must be above 0 and at most 1, got {share}")
         self.cancel_limit = int(weight_per_minute * share)
-        self.limit = self.cancel_limit - cancel_reserve
-        self.read_limit = self.limit - (self.cancel_limit // _ORDERS_PART if orders_first else 0)
-        if cancel_reserve < 0 or self.read_limit < 1:
+        resolution_limit = self.cancel_limit - cancel_reserve
+        self.has_slices = slices
+        self.limit = resolution_limit - (self.cancel_limit // _RESOLUTION_PART if slices else 0)
+        if cancel_reserve < 0 or self.limit < 1:
             raise LimitError(
                 f"a weight of {self.cancel_limit} per minute with {cancel_reserve} reserved for cancels"
                 " leaves nothing for orders and reads"
             )
+        self.read_limit = self.limit - (min(_SLICE_MAX, self.limit // _SLICE_PART) if slices else 0)
         self._limits = {
             RequestKind.CANCEL: self.cancel_limit,
+            RequestKind.RESOLUTION: resolution_limit,
             RequestKind.ORDER: self.limit,
-            RequestKind.INFO: self.read_limit,
-            RequestKind.PATIENT_INFO: (self.read_limit + 1) // 2,
+            RequestKind.INFO: self.limit,
+            RequestKind.PATIENT_INFO: (resolution_limit + 1) // 2,
         }
-        self._weights: deque[tuple[int, int]] = deque()
+        self._own_limits = {RequestKind.ORDER: self.read_limit, RequestKind.INFO: self.read_limit}
+        self._weights: deque[Charge] = deque()
         self._used = 0
+        self._used_by = dict.fromkeys(RequestKind, 0)
+        self._held_until_ns = 0
+        self._hold_ns = 0
 
     def used(self, now_ns: int) -> int:
         """The weight used in the 60 seconds before `now_ns`."""
-        while self._weights and self._weights[0][0] <= now_ns - _WINDOW_NS:
-            self._used -= self._weights.popleft()[1]
+        while self._weights and self._weights[0].at_ns <= now_ns - _WINDOW_NS:
+            charge = self._weights.popleft()
+            self.give_back(charge, charge.weight)
         return self._used
+
+    def most(self, kind: RequestKind) -> int:
+        """The heaviest request of this kind that can ever be admitted."""
+        return min(self._limits[kind], self._own_limits.get(kind, self.cancel_limit))
 
     def wait_ns(self, kind: RequestKind, weight: int, now_ns: int) -> int:
         """How long a request of this weight has to wait, 0 if it may go now. Counts nothing.
 
         Raises LimitError when the weight is above the whole limit of its kind.
         """
-        limit = self._limits[kind]
-        if weight > limit:
-            raise LimitError(f"a request of weight {weight} is above the limit of {limit} per minute")
-        excess = self.used(now_ns) + weight - limit
+        if weight > self.most(kind):
+            raise LimitError(
+                f"a request of weight {weight} is above the limit of {self.most(kind)} per minute"
+            )
+        held_ns = 0 if kind in _NEVER_HELD else max(0, self._held_until_ns - now_ns)
+        excess = self.used(now_ns) + weight - self._limits[kind]
+        wait_ns = max(held_ns, self._until_free_ns(excess, None, now_ns))
+        if kind in self._own_limits:
+            excess = self._used_by[kind] + weight - self._own_limits[kind]
+            wait_ns = max(wait_ns, self._until_free_ns(excess, kind, now_ns))
+        return wait_ns
+
+    def _until_free_ns(self, excess: int, kind: RequestKind | None, now_ns: int) -> int:
+        """When so much weight (of this kind) has left the window."""
         if excess <= 0:
             return 0
-        for at_ns, spent in self._weights:
-            excess -= spent
-            if excess <= 0:
-                return at_ns + _WINDOW_NS - now_ns
+        for charge in self._weights:
+            if kind is None or charge.kind is kind:
+                excess -= charge.weight
+                if excess <= 0:
+                    return charge.at_ns + _WINDOW_NS - now_ns
         raise AssertionError("the window holds all weight that is used")
 
-    def charge(self, weight: int, now_ns: int) -> None:
+    def charge(self, kind: RequestKind, weight: int, now_ns: int) -> Charge:
         """Counts weight that is spent: a request that goes out, or the rows its answer had.
 
         May go above the limit; whatever is asked for next then waits longer.
         """
         if weight < 0:
             raise LimitError(f"a weight is not negative, got {weight}")
+        # Kept in order even if the clock is read by several tasks and their calls come in out of order.
+        latest_ns = self._weights[-1].at_ns if self._weights else now_ns
+        charge = Charge(_COUNTED_AS.get(kind, kind), weight, max(now_ns, latest_ns))
         if weight:
-            # Kept in order even if the clock is read by several tasks and their calls come in out of order.
-            latest = self._weights[-1][0] if self._weights else now_ns
-            self._weights.append((max(now_ns, latest), weight))
+            self._weights.append(charge)
             self._used += weight
+            self._used_by[charge.kind] += weight
+        return charge
 
-    def admit(self, kind: RequestKind, weight: int, now_ns: int) -> int:
-        """0 and counted when the request may go now; otherwise the nanoseconds to wait, and not counted."""
-        wait = self.wait_ns(kind, weight, now_ns)
-        if wait == 0:
-            self.charge(weight, now_ns)
-        return wait
+    def give_back(self, charge: Charge, weight: int) -> None:
+        """What was counted of a request in advance and was not used after all. Of weight that has left the
+        window nothing is left to give back."""
+        weight = min(weight, charge.weight)
+        charge.weight -= weight
+        self._used -= weight
+        self._used_by[charge.kind] -= weight
+
+    def settle(self, charge: Charge, weight: int, row_weight: int, now_ns: int) -> None:
+        """A read is answered: the venue counted `weight` when it came, and the rows of the answer now. What
+        was counted for more of them in advance is free again."""
+        self.give_back(charge, max(0, charge.weight - weight))
+        self.charge(charge.kind, row_weight, now_ns)
+
+    # -- HTTP 429 ------------------------------------------------------------------------------------------
+
+    def refused(self, now_ns: int) -> int:
+        """The venue says that the limit is exceeded, whatever was counted here: others use the address too.
+        Orders and reads are held, each time in a row twice as long, at most a minute; not held are cancels,
+        and the few questions that find out what became of the refused.
+
+        Returns the nanoseconds of a hold that begins now; 0 within one, or with `slices` off.
+        """
+        if not self.has_slices or now_ns < self._held_until_ns:
+            return 0
+        self._hold_ns = min(max(_FIRST_HOLD_NS, 2 * self._hold_ns), _WINDOW_NS)
+        self._held_until_ns = now_ns + self._hold_ns
+        return self._hold_ns
+
+    def accepted(self, now_ns: int) -> None:
+        """The venue has answered otherwise than with 429: after a hold the next one is short again."""
+        if now_ns >= self._held_until_ns:
+            self._hold_ns = 0
 
 
 class AddressBudget:
@@ -205,11 +303,6 @@ class RequestLimits:
         weight = action_weight(entries)
         wait = max(self.window.wait_ns(kind, weight, now_ns), self.address.wait_ns(kind, entries, now_ns))
         if wait == 0:
-            self.window.charge(weight, now_ns)
+            self.window.charge(kind, weight, now_ns)
             self.address.charge(entries, now_ns)
         return wait
-
-    def admit_info(self, weight: int, now_ns: int, *, patient: bool = False) -> int:
-        """0 and counted when a read of this weight may go now; otherwise the nanoseconds to wait."""
-        kind = RequestKind.PATIENT_INFO if patient else RequestKind.INFO
-        return self.window.admit(kind, weight, now_ns)

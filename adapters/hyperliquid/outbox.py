@@ -2,6 +2,9 @@
 
 One action carries several orders when more are waiting than may be under way at once, so that a burst costs
 little weight and a single order never waits for company. Cancels have a lane of their own, ahead of orders.
+
+What an order was meant to do it was meant to do now: one that has waited too long for the limits, or for the
+answers to earlier ones, is never sent. A cancel is right however old it is.
 """
 
 from __future__ import annotations
@@ -60,10 +63,19 @@ _TIFS: dict[bool, actions.Tif] = {True: "Ioc", False: "Gtc"}
 
 
 @dataclass(slots=True, frozen=True)
+class _Group:
+    """Orders that belong into one action, and when they were asked for."""
+
+    order_ids: tuple[str, ...]
+    since_ns: int
+
+
+@dataclass(slots=True, frozen=True)
 class _Amend:
     order_id: str
     price: Decimal
     amount: Decimal
+    since_ns: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,7 +102,7 @@ class Outbox:
     def __init__(self, context: Context, look_into: Callable[[InFlightOrder], None]) -> None:
         self._context = context
         self._look_into = look_into
-        self._groups: deque[tuple[str, ...]] = deque()
+        self._groups: deque[_Group] = deque()
         self._cancels: dict[str, str] = {}
         self._amends: deque[_Amend] = deque()
         self._account_actions: deque[_AccountAction] = deque()
@@ -101,9 +113,9 @@ class Outbox:
 
     def place(self, orders: Sequence[InFlightOrder]) -> None:
         """Queue orders that belong into one action (split only where the venue's limit forces it)."""
-        ids = [order.id for order in orders]
+        ids, now_ns = [order.id for order in orders], self._context.now_ns()
         for start in range(0, len(ids), actions.ENTRIES_MAX):
-            self._groups.append(tuple(ids[start : start + actions.ENTRIES_MAX]))
+            self._groups.append(_Group(tuple(ids[start : start + actions.ENTRIES_MAX]), now_ns))
 
     def cancel(self, order: InFlightOrder, reason_code: str) -> None:
         """Queue a cancel; a second one of the same order changes nothing."""
@@ -113,7 +125,7 @@ class Outbox:
         self._cancels.setdefault(order.id, reason_code)
 
     def amend(self, order: InFlightOrder, price: Decimal, amount: Decimal) -> None:
-        self._amends.append(_Amend(order.id, price, amount))
+        self._amends.append(_Amend(order.id, price, amount, self._context.now_ns()))
 
     def account_action(self, action: actions.Action, on_done: Callable[[Entry], None]) -> None:
         """Queue an action that concerns no order; `on_done` gets its one entry."""
@@ -126,6 +138,7 @@ class Outbox:
         known which account the signer acts for, nothing does."""
         if not (self._groups or self._cancels or self._amends or self._account_actions):
             return
+        self._give_up_late()
         try:
             if self._context.may_send:
                 self._flush_cancels()
@@ -137,20 +150,43 @@ class Outbox:
             self._context.halt(str(error))
         why = self._context.why_halted()
         if why:
-            self._give_up_waiting(why)
+            # Nobody expects it to leave any more later.
+            while self._groups:
+                self._give_up(self._groups.popleft(), "not_sent_halted", why)
+            while self._amends:
+                self._give_up_amend(self._amends.popleft(), "amend_while_halted", why)
+        self._wake_for_the_next_late()
 
-    def _give_up_waiting(self, why: str) -> None:
-        """What has not left when trading halts never leaves: nobody expects it to any more later."""
-        tracker = self._context.tracker
-        while self._groups:
-            for order_id in self._groups.popleft():
-                order = tracker.get(order_id)
-                if order is not None and not order.is_done:
-                    tracker.refused(order, ClosingKind.FAILED, "not_sent_halted", why)
-        while self._amends:
-            order = tracker.get(self._amends.popleft().order_id)
-            if order is not None and not order.is_done:
-                tracker.observe(order, "amend_while_halted", why)
+    def _give_up(self, group: _Group, reason_code: str, why: str) -> None:
+        for order_id in self._waiting(group):
+            order = self._context.tracker.get(order_id)
+            assert order is not None, "it waits"
+            self._context.tracker.refused(order, ClosingKind.FAILED, reason_code, why)
+
+    def _give_up_amend(self, amend: _Amend, reason_code: str, why: str) -> None:
+        order = self._context.tracker.get(amend.order_id)
+        if order is not None and not order.is_done:
+            self._context.tracker.observe(order, reason_code, why)
+
+    def _give_up_late(self) -> None:
+        """Orders and amends that have waited so long that the market they were meant for may be gone."""
+        wait_ms = self._context.order_wait_ms
+        if not wait_ms:
+            return
+        latest_ns = self._context.now_ns() - wait_ms * MS
+        why = f"never sent: request limits or earlier requests held it up for {wait_ms} ms"
+        while self._groups and self._groups[0].since_ns <= latest_ns:
+            self._give_up(self._groups.popleft(), "not_sent_too_late", why)
+        while self._amends and self._amends[0].since_ns <= latest_ns:
+            self._give_up_amend(self._amends.popleft(), "amend_not_sent_too_late", why)
+
+    def _wake_for_the_next_late(self) -> None:
+        """Nothing else need happen until then."""
+        wait_ms = self._context.order_wait_ms
+        since_ns = [group.since_ns for group in islice(self._groups, 1)]
+        since_ns += [amend.since_ns for amend in islice(self._amends, 1)]
+        if wait_ms and since_ns:
+            self._context.set_deadline(min(since_ns) + wait_ms * MS - self._context.now_ns(), "flush")
 
     def _has_room(self, kind: str) -> bool:
         return self._under_way[kind] < UNDER_WAY_MAX[kind]
@@ -295,10 +331,9 @@ class Outbox:
 
     def _flush_orders(self) -> None:
         while self._groups and self._has_room("place"):
-            self._groups[0] = self._waiting(self._groups[0])
-            groups, orders = 1, list(self._groups[0])
+            groups, orders = 1, list(self._waiting(self._groups[0]))
             for group in islice(self._groups, 1, None):
-                if len(orders) + len(group) > GATHERED_MAX:
+                if len(orders) + len(group.order_ids) > GATHERED_MAX:
                     break
                 groups, orders = groups + 1, [*orders, *self._waiting(group)]
             if orders and not self._send_orders(orders):
@@ -306,9 +341,9 @@ class Outbox:
             for _ in range(groups):
                 self._groups.popleft()
 
-    def _waiting(self, group: tuple[str, ...]) -> tuple[str, ...]:
+    def _waiting(self, group: _Group) -> tuple[str, ...]:
         """Those of a group that still are to be sent."""
-        orders = ((order_id, self._context.tracker.get(order_id)) for order_id in group)
+        orders = ((order_id, self._context.tracker.get(order_id)) for order_id in group.order_ids)
         return tuple(order_id for order_id, order in orders if order is not None and not order.is_done)
 
     def _send_orders(self, order_ids: Sequence[str]) -> bool:
@@ -359,6 +394,7 @@ class Outbox:
         sent = self._take(request_id)
         if sent is None:
             return False
+        self._context.heed_status(status)
         self._apply(sent, read_answer(status, body, max(1, len(sent.order_ids))))
         return True
 

@@ -1,14 +1,20 @@
-"""Reads that the core has asked for: paced by the weight limit, each answered once to whoever asked."""
+"""Reads that the core has asked for: paced by the weight limit, each answered once to whoever asked.
+
+How many rows an answer will have, and so what it weighs, is known only afterwards; until then a read counts
+with the longest answer that it can have, so that no answer takes what is kept for cancels.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from adapters.hyperliquid.context import Context
 from adapters.hyperliquid.info_requests import InfoRequest
+from adapters.hyperliquid.limits import TOO_MANY_REQUESTS, Charge, RequestKind
 from adapters.hyperliquid.unreadable import UNREADABLE
 from domain.effects import Query
 from domain.enums import Source
@@ -18,67 +24,97 @@ __all__ = ["AnswerHandler", "Queries"]
 AnswerHandler = Callable[[bytes | None], None]
 """Gets the body of a good answer, or None when there is none: a failed query is never an empty answer."""
 
+_HTTP_ERROR = "http_"
+"""How the reason begins when there was an answer, with an error status: it listed no rows."""
+
+_TOO_MANY = f"{_HTTP_ERROR}{TOO_MANY_REQUESTS}"
+
+
+@dataclass(slots=True, frozen=True)
+class _Asked:
+    """A read that has left, and the weight it was counted with."""
+
+    request: InfoRequest
+    handler: AnswerHandler
+    charge: Charge
+
 
 class Queries:
     """Sends reads as the limit permits and hands their answers out."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._waiting: deque[tuple[InfoRequest, AnswerHandler]] = deque()
-        self._patient: deque[tuple[InfoRequest, AnswerHandler]] = deque()
-        self._out: dict[int, tuple[InfoRequest, AnswerHandler]] = {}
+        self._waiting: dict[RequestKind, deque[tuple[InfoRequest, AnswerHandler]]] = {
+            kind: deque() for kind in (RequestKind.RESOLUTION, RequestKind.INFO, RequestKind.PATIENT_INFO)
+        }
+        self._out: dict[int, _Asked] = {}
 
-    def ask(self, request: InfoRequest, handler: AnswerHandler, *, patient: bool = False) -> None:
-        """Ask once. `handler` is called in a later step, with the answer or with None.
-
-        `patient` is for reads of which there may be thousands: they wait for all others.
-        """
-        (self._patient if patient else self._waiting).append((request, handler))
+    def ask(
+        self, request: InfoRequest, handler: AnswerHandler, *, kind: RequestKind = RequestKind.INFO
+    ) -> None:
+        """Ask once. `handler` is called in a later step, with the answer or with None."""
+        if kind is RequestKind.RESOLUTION and not self._context.limits.window.has_slices:
+            kind = RequestKind.INFO
+        self._waiting[kind].append((request, handler))
 
     def flush(self) -> None:
         """Send what the limit permits; set a deadline for the rest."""
-        if (self._waiting or self._patient) and self._flush(self._waiting, patient=False):
-            self._flush(self._patient, patient=True)
+        for kind, waiting in self._waiting.items():
+            if not self._flush(kind, waiting):
+                return
 
-    def _flush(self, waiting: deque[tuple[InfoRequest, AnswerHandler]], *, patient: bool) -> bool:
+    def _flush(self, kind: RequestKind, waiting: deque[tuple[InfoRequest, AnswerHandler]]) -> bool:
         """Send from the front; False when something has to wait."""
-        context = self._context
+        context, window = self._context, self._context.limits.window
         while waiting:
             request, handler = waiting[0]
-            wait_ns = context.limits.admit_info(request.weight, context.now_ns(), patient=patient)
+            weight = request.weight
+            if window.has_slices:
+                # Where the limit is too low for the longest answer, the read waits for an empty minute.
+                weight = max(weight, min(request.weight_max, window.most(kind)))
+            wait_ns = window.wait_ns(kind, weight, context.now_ns())
             if wait_ns:
                 context.set_deadline(wait_ns, "flush")
                 return False
             waiting.popleft()
             request_id = context.next_request_id()
-            self._out[request_id] = (request, handler)
+            charge = window.charge(kind, weight, context.now_ns())
+            self._out[request_id] = _Asked(request, handler, charge)
             context.effect(Query(request_id=request_id, body=request.body))
         return True
 
     def answered(self, request_id: int, status: int, body: bytes) -> bool:
         """Hand out an answer; False when no read has this id."""
-        found = self._out.pop(request_id, None)
-        if found is None:
+        asked = self._out.pop(request_id, None)
+        if asked is None:
             return False
-        request, handler = found
-        self._context.stamp(Source.QUERY)
-        if status == 200:
-            if request.rows_per_weight:
-                weight = request.row_weight(_row_count(body))
-                self._context.limits.window.charge(weight, self._context.now_ns())
-            handler(body)
-        else:
-            handler(None)
+        context, request = self._context, asked.request
+        context.stamp(Source.QUERY)
+        context.heed_status(status)
+        self._settle(asked, _row_count(body) if status == 200 and request.rows_per_weight else 0)
+        asked.handler(body if status == 200 else None)
         return True
 
-    def failed(self, request_id: int) -> bool:
+    def failed(self, request_id: int, reason: str, *, was_sent: bool) -> bool:
         """There will be no answer; False when no read has this id."""
-        found = self._out.pop(request_id, None)
-        if found is None:
+        asked = self._out.pop(request_id, None)
+        if asked is None:
             return False
-        self._context.stamp(Source.QUERY)
-        found[1](None)
+        context = self._context
+        context.stamp(Source.QUERY)
+        if not was_sent and context.limits.window.has_slices:
+            context.limits.window.give_back(asked.charge, asked.charge.weight)
+        elif reason.startswith(_HTTP_ERROR):
+            self._settle(asked, 0)
+            if reason.startswith(_TOO_MANY):
+                context.heed_status(TOO_MANY_REQUESTS)
+        asked.handler(None)
         return True
+
+    def _settle(self, asked: _Asked, rows: int) -> None:
+        context, request = self._context, asked.request
+        row_weight = request.row_weight(rows)
+        context.limits.window.settle(asked.charge, request.weight, row_weight, context.now_ns())
 
 
 def _row_count(body: bytes) -> int:

@@ -14,10 +14,16 @@ from domain.event_codec import decode_event
 _FORMERLY = {"sweep_ns": "reconcile_every_ns"}
 """Options that had another name in earlier versions."""
 
-_FORMERLY_NOT = {"asks_leverage": False, "not_found_span_ns": 0, "thorough_every_ns": 0}
+_FORMERLY_NOT = {
+    "asks_leverage": False,
+    "not_found_span_ns": 0,
+    "order_wait_ms": 0,
+    "thorough_every_ns": 0,
+    "weight_slices": False,
+}
 """Options that a recording may not name, and what they stand for then: that nothing is asked which the
-version that recorded it did not ask. A recording has no answer to a new question, so every new question comes
-with an option of the session."""
+version that recorded it did not ask, and nothing sooner or later. A recording has no answer to a new
+question, so every new question comes with an option of the session."""
 
 __all__ = ["RecordedSession", "core_options", "make_core"]
 

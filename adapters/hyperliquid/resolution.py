@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.context import MS, SECOND, Context
+from adapters.hyperliquid.limits import RequestKind
 from adapters.hyperliquid.messages import Kept, MessageError, UnknownStatus, read_venue_time
 from adapters.hyperliquid.queries import Queries
 from domain.enums import PositionAction, RequestState, Submission
@@ -148,7 +149,7 @@ class Resolver:
         self._queries.ask(
             info_requests.order_status(self._context.account_address, target),
             lambda body: self._on_status(order_id, body),
-            patient=len(self._cases) > FEW_CASES,
+            kind=RequestKind.PATIENT_INFO if len(self._cases) > FEW_CASES else RequestKind.RESOLUTION,
         )
 
     def _since_ms(self, order: InFlightOrder) -> int:
@@ -293,7 +294,9 @@ class Resolver:
         order_id = order.id
         asked_at_ms = self._context.now_ms
         self._queries.ask(
-            info_requests.exchange_status(), lambda body: self._on_venue_time(order_id, asked_at_ms, body)
+            info_requests.exchange_status(),
+            lambda body: self._on_venue_time(order_id, asked_at_ms, body),
+            kind=RequestKind.RESOLUTION,
         )
 
     def _on_venue_time(self, order_id: str, asked_at_ms: int, body: bytes | None) -> None:

@@ -183,8 +183,8 @@ def test_nothing_is_asked_of_a_core_that_no_shell_drives() -> None:
 
 def test_a_weight_limit_that_could_never_ask_anything_is_refused_at_once() -> None:
     with pytest.raises(LimitError, match="allow at least"):
-        CoreSession(options={"weight_per_minute": 159})
-    CoreSession(options={"weight_per_minute": 160})
+        CoreSession(options={"weight_per_minute": 180})
+    CoreSession(options={"weight_per_minute": 200})
 
 
 # -- ids -----------------------------------------------------------------------------------------------------
@@ -409,9 +409,10 @@ def test_cancels_leave_before_orders_that_wait(core: CoreSession) -> None:
 
 def test_what_waits_for_the_limits_leaves_by_the_timer(core: CoreSession) -> None:
     core.exhaust_budget()
+    core.advance(6)
     order = core.buy()
     assert core.sends == []
-    core.advance(9.9)
+    core.advance(3.9)
     assert core.sends == []
     core.advance(0.2)
     assert core.take_send().action["orders"][0]["c"] == order

@@ -945,6 +945,7 @@ def test_a_second_amend_waits_until_the_first_is_settled(core: CoreSession) -> N
 def test_of_two_amends_that_wait_for_the_limits_only_the_first_leaves(core: CoreSession) -> None:
     order = core.open(5)
     core.exhaust_budget()
+    core.advance(6)
     core.amend(order, "43000", "2")
     core.amend(order, "42000", "3")
     assert core.sends == []

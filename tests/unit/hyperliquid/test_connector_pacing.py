@@ -80,7 +80,7 @@ def test_my_own_order_is_asked_about_although_hundreds_of_others_are_too() -> No
     core.answers["frontendOpenOrders"] = listed
     core.answer(core.take_query("frontendOpenOrders"), [])
     asked = [query.body["oid"] for query in core.queries if query.body["type"] == "orderStatus"]
-    assert len(asked) > 300, "more than patient questions may use of the weight"
+    assert len(asked) > 200, "more than patient questions may use of the weight"
     assert 5 in asked or order in asked
 
 

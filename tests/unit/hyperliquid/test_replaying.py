@@ -75,6 +75,14 @@ def test_a_recording_of_a_version_that_asked_for_less_is_replayed_without_asking
     assert getattr(make_core(header(core_options=core_options(OPTIONS))).options, option) > 0
 
 
+def test_a_recording_of_a_version_without_them_is_paced_as_that_version_paced_it() -> None:
+    then = core_options(OPTIONS)
+    for name in ("order_wait_ms", "weight_slices"):
+        del then[name]
+    options = make_core(header(core_options=then)).options
+    assert (options.order_wait_ms, options.weight_slices) == (0, False)
+
+
 def test_the_installed_package_says_who_makes_the_core_and_who_rewrites() -> None:
     assert installed_core("hyperliquid") is make_core
     assert installed(REWRITERS_GROUP, "hyperliquid") is HyperliquidRewriter
