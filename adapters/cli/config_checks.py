@@ -1,4 +1,5 @@
-"""What a value's type cannot say: addresses, URLs, combinations. One function per section."""
+"""What a value's type cannot say: addresses, URLs, combinations. One function per section, and one for what
+several of them say together."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import msgspec
 from adapters.cli.config import (
     Config,
     LedgerSettings,
+    LimitSettings,
     PublisherSettings,
     RecordingSettings,
     SecretSettings,
@@ -18,8 +20,10 @@ from adapters.cli.config import (
     VenueSettings,
 )
 from adapters.hyperliquid.dexes import dexes_of
+from adapters.hyperliquid.limits import WEIGHT_PER_MINUTE
 from adapters.hyperliquid.networks import NetworkError, network_named
 from adapters.hyperliquid.pass_weights import shortest_period_s
+from adapters.hyperliquid.start_weight import start_waits_s
 from adapters.zeromq.bind_address import BindAddressError, checked_bind_address
 
 __all__ = ["CHECKS", "Mistake", "check_together"]
@@ -28,6 +32,9 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _TRADING_PAIR = re.compile(r"[^\s\-]+-[A-Z0-9]+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_ANSWERS_S = 10
+"""For the answers themselves, where the questions have to wait for minutes."""
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -156,6 +163,28 @@ def _publisher(publisher: PublisherSettings) -> Iterator[Mistake]:
         yield Mistake("publisher.bind", error.found, error.allowed, hint)
 
 
+def _start_weight(venue: VenueSettings, limits: LimitSettings) -> Iterator[Mistake]:
+    """A start that cannot ask all it has to ask before its time is over ends in vain every time."""
+    weight, timeout_s = limits.request_weight_per_minute, limits.startup_timeout_s
+
+    def needed_s(weight: int) -> int:
+        waits_s = start_waits_s(weight, venue.trading_pairs)
+        return waits_s + _ANSWERS_S if waits_s else 0
+
+    if needed_s(weight) <= timeout_s:
+        return
+    enough = next(
+        (more for more in range(weight, WEIGHT_PER_MINUTE + 1) if needed_s(more) <= timeout_s), None
+    )
+    yield Mistake(
+        "limits.request_weight_per_minute",
+        str(weight),
+        f"{'none' if enough is None else f'at least {enough}'} with limits.startup_timeout_s ="
+        f" {timeout_s:g}, since what is asked at the start has to fit",
+        f"Or set limits.startup_timeout_s to {needed_s(weight)} or more.",
+    )
+
+
 def _nothing(_section: Any) -> Iterator[Mistake]:
     yield from ()
 
@@ -172,6 +201,7 @@ def check_together(config: Config) -> Iterator[Mistake]:
             f"at least {shortest_s} with limits.request_weight_per_minute = {granted}",
             "The comparisons alone would take more than that.",
         )
+    yield from _start_weight(config.venue, config.limits)
 
 
 CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {

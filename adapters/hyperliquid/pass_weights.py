@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from adapters.hyperliquid.info_requests import WEIGHT_DEFAULT, WEIGHT_LIGHT
+from adapters.hyperliquid.limits import WeightWindow
 
 __all__ = ["shortest_period_s", "weight_per_minute"]
-
-CANCEL_RESERVE = 100
-"""What of the weight per minute only cancels may use."""
 
 _MONEY = 2 * WEIGHT_DEFAULT
 """Funding and transfers. What the rows of answers weigh comes on top, everywhere."""
@@ -23,7 +21,7 @@ def weight_per_minute(every_s: int, thorough_every_s: int, dexes: int) -> int:
 
 def shortest_period_s(thorough_every_s: int, dexes: int, granted: int) -> int:
     """The least `every_s` with which the comparisons fit into a granted weight per minute."""
-    every_s = 1
-    while weight_per_minute(every_s, thorough_every_s, dexes) > granted - CANCEL_RESERVE:
+    every_s, for_reads = 1, WeightWindow(weight_per_minute=granted).read_limit
+    while weight_per_minute(every_s, thorough_every_s, dexes) > for_reads:
         every_s += 1
     return every_s

@@ -182,6 +182,18 @@ def test_a_mistake_says_where_what_was_found_what_is_allowed_and_what_was_meant(
         ("limits.not_found_limit = 0", "limits.not_found_limit", "a whole number from 1 to 100"),
         ("limits.not_found_span_s = 4", "limits.not_found_span_s", "a whole number from 5 to 3600"),
         ("shutdown.timeout_s = inf", "shutdown.timeout_s", "a number from 0.1 to 600"),
+        ("limits.request_weight_per_minute = 260", "limits.request_weight_per_minute", "at least 595"),
+        (
+            "limits.request_weight_per_minute = 260",
+            "limits.request_weight_per_minute",
+            "startup_timeout_s to 190",
+        ),
+        (
+            "limits = { request_weight_per_minute = 199 }",
+            "limits.request_weight_per_minute",
+            "from 200 to 1200",
+        ),
+        ("limits.order_wait_s = 0", "limits.order_wait_s", "a number from 0.1 to 300"),
         ("ledger.path = ''", "ledger.path", "a text that is not empty"),
         ("venue.trading_pairs = 'BTC-USD'", "venue.trading_pairs", "a list of texts"),
         ("venue.trading_pairs = []", "venue.trading_pairs", "at least one market"),
@@ -202,15 +214,27 @@ def test_each_mistake_is_explained(tmp_path: Path, text: str, path: str, hint: s
     assert hint in mistakes[path]
 
 
+def test_a_low_weight_goes_with_a_start_that_may_take_its_time(tmp_path: Path) -> None:
+    limits = "limits = { request_weight_per_minute = 260, startup_timeout_s = 190 }"
+    assert _load(tmp_path, limits).limits.request_weight_per_minute == 260
+
+
+def test_each_further_dex_takes_its_weight_at_the_start(tmp_path: Path) -> None:
+    pairs = ["BTC-USD", *(f"d{n}:GOLD-USD" for n in range(8))]
+    mistakes = _mistakes(tmp_path, f"venue.trading_pairs = {pairs}")
+    assert list(mistakes) == ["limits.request_weight_per_minute"]
+    assert "found 1000" in mistakes["limits.request_weight_per_minute"]
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("limits.request_weight_per_minute = 200\nreconciliation.every_s = 30", "at least 44"),
+        ("limits.request_weight_per_minute = 200\nreconciliation.every_s = 30", "at least 75"),
         (
             "limits.request_weight_per_minute = 200\nvenue.trading_pairs = ['BTC-USD', 'xyz:GOLD-USD']",
-            "at least 64",
+            "at least 95",
         ),
-        ("limits.request_weight_per_minute = 700\nreconciliation.every_s = 5", None),
+        ("limits.request_weight_per_minute = 1000\nreconciliation.every_s = 5", None),
     ],
 )
 def test_comparisons_that_do_not_fit_into_the_request_weight_are_a_mistake(
