@@ -2,15 +2,17 @@
 
 A difference is left until the next comparison finds the very same one: what moves the cash is told over
 several channels, and the lists may lag behind the account's state. Before the venue's figure is taken over it
-is asked how the account keeps its money: that of a unified account lies elsewhere (sheet 5.6).
+is asked where the account keeps its money: that of a unified account lies elsewhere (sheet 5.6), and what
+lies on a dex that the session does not follow is in no figure of this session, but may be in the books.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from adapters.hyperliquid import info_requests
 from adapters.hyperliquid.account_modes import SEPARATE_MODES
@@ -19,6 +21,7 @@ from adapters.hyperliquid.context import MS, Context
 from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.messages import MessageError, read_account_mode
 from adapters.hyperliquid.queries import Queries
+from adapters.hyperliquid.symbols import SymbolError, dex_names
 from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.hyperliquid.venue_told import VenueTold
 from domain.cash import Cash
@@ -48,8 +51,10 @@ class _Suspicion:
 
     difference: Decimal
     seen_ns: int
-    is_separate: bool = False
-    """Whether the account's mode, asked since, is one in which the perps' cash is the account's own."""
+    is_all_here: bool = False
+    """Whether the venue, asked since, says that all of the account's cash is where this session looks."""
+    unasked: dict[str, None] = field(default_factory=dict)
+    """The other dexes whose answer is not there."""
 
 
 class LiveCash:
@@ -165,7 +170,7 @@ class LiveCash:
                 info_requests.user_abstraction(self._context.account_address),
                 lambda body: self._on_mode(suspicion, body),
             )
-        elif seen.is_separate and now_ns - seen.seen_ns >= self._findings.grace_ms * MS:
+        elif seen.is_all_here and now_ns - seen.seen_ns >= self._findings.grace_ms * MS:
             self._suspicion = None
             self._findings.record(found, repair=True)
             self._context.alert(
@@ -184,5 +189,42 @@ class LiveCash:
         except MessageError as error:
             self._context.alert("unreadable_answer", f"userAbstraction: {error}")
             return
-        suspicion.is_separate = mode in SEPARATE_MODES
-        self._is_elsewhere = not suspicion.is_separate
+        if mode in SEPARATE_MODES:
+            self._queries.ask(info_requests.perp_dexs(), lambda answer: self._on_dexes(suspicion, answer))
+        else:
+            self._is_elsewhere = True
+
+    def _on_dexes(self, suspicion: _Suspicion, body: bytes | None) -> None:
+        if body is None or self._suspicion is not suspicion:
+            return
+        try:
+            names = dex_names(body)
+        except SymbolError as error:
+            self._context.alert("unreadable_answer", f"perpDexs: {error}")
+            return
+        suspicion.unasked = dict.fromkeys(name for name in names if name not in self._context.dexes)
+        suspicion.is_all_here = not suspicion.unasked
+        for name in suspicion.unasked:
+            self._queries.ask(
+                info_requests.clearinghouse_state(self._context.account_address, name),
+                partial(self._on_other_dex, suspicion, name),
+            )
+
+    def _on_other_dex(self, suspicion: _Suspicion, name: str, body: bytes | None) -> None:
+        if body is None or self._suspicion is not suspicion or self._is_elsewhere:
+            return
+        try:
+            state = self._context.messages.read_account_state(body)
+        except MessageError as error:
+            self._context.alert("unreadable_answer", f"clearinghouseState {name}: {error}")
+            return
+        if state.cash or state.positions:
+            self._is_elsewhere = True
+            self._context.alert(
+                "cash_elsewhere",
+                f"The account has money on the dex {name} too, which this session does not follow: it does "
+                "not compare the cash. `orderledger reconcile` does.",
+            )
+            return
+        suspicion.unasked.pop(name, None)
+        suspicion.is_all_here = not suspicion.unasked

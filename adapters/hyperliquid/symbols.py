@@ -23,6 +23,7 @@ __all__ = [
     "UnknownAsset",
     "UnknownCoin",
     "UnknownTradingPair",
+    "dex_names",
     "unlisted_pair",
 ]
 
@@ -259,6 +260,11 @@ def _dex_indexes(perp_dexs: bytes | None) -> dict[str, int]:
         raise SymbolError("asset ids of builder dexes need the perpDexs answer")
     dexes = _decode("perpDexs", perp_dexs, list[_PerpDex | None])
     return {dex.name: index for index, dex in enumerate(dexes) if dex is not None}
+
+
+def dex_names(perp_dexs: bytes) -> tuple[str, ...]:
+    """The builder dexes that `perpDexs` lists. Raises SymbolError when it cannot be read."""
+    return tuple(_dex_indexes(perp_dexs))
 
 
 def unlisted_pair(coin: str) -> str:

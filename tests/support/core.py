@@ -254,6 +254,7 @@ class CoreSession:
             "frontendOpenOrders": lambda body: self.open_orders,
             "userFillsByTime": lambda body: _since(body, self.fills),
             "userAbstraction": "default",
+            "perpDexs": [None],
             "userFunding": lambda body: _since(body, self.fundings),
             "userNonFundingLedgerUpdates": lambda body: _since(body, self.transfers),
         }

@@ -577,6 +577,40 @@ def test_a_question_about_the_account_s_mode_that_fails_adjusts_no_cash(core: Co
     assert kinds(core) == ["balance_drift"]
 
 
+def test_cash_is_not_adjusted_while_money_lies_on_a_dex_that_is_not_followed(core: CoreSession) -> None:
+    core.answers["perpDexs"] = [None, {"name": "flx"}, {"name": "xyz"}]
+    followed = core.answers["clearinghouseState"]
+    money = {"flx": "0.0", "xyz": "500.0"}
+
+    def state(body: dict[str, Any]) -> dict[str, Any]:
+        if "dex" not in body:
+            return followed(body)
+        summary = {"accountValue": money[body["dex"]], "totalRawUsd": money[body["dex"]]}
+        return {"marginSummary": summary, "assetPositions": [], "time": core.now_ms}
+
+    core.answers["clearinghouseState"] = state
+    core.unexplained_cash = Decimal(-9)
+    core.advance(5 * PASS_S)
+    assert found(core) == []
+    assert core.alert_codes().count("cash_elsewhere") == 1
+    assert len(asked(core, "perpDexs")) == 1
+    money["xyz"] = "0.0"
+    core.lose_stream()
+    core.connect()
+    core.advance(4 * PASS_S)
+    assert kinds(core) == ["balance_drift"]
+
+
+@pytest.mark.parametrize("kind", ["perpDexs", "clearinghouseState"])
+def test_cash_is_not_adjusted_while_a_dex_does_not_tell(core: CoreSession, kind: str) -> None:
+    followed = core.answers["clearinghouseState"]
+    core.answers["perpDexs"] = [None, {"name": "xyz"}] if kind != "perpDexs" else lambda body: None
+    core.answers["clearinghouseState"] = lambda body: None if "dex" in body else followed(body)
+    core.unexplained_cash = Decimal(-9)
+    core.advance(5 * PASS_S)
+    assert found(core) == []
+
+
 def test_a_difference_of_the_cash_that_was_waived_is_left(core: CoreSession) -> None:
     core.unexplained_cash = Decimal(-9)
     waived = discrepancy_id_of(DiscrepancyKind.BALANCE_DRIFT, "USDC", "1000", "991")
