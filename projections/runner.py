@@ -130,14 +130,14 @@ class ProjectionRunner:
             delay = min(2 * delay, _LONGEST_RETRY_S)
 
     def _report(self, error: Exception) -> None:
-        if self._failure is None or str(self._failure) != str(error):
+        before, self._failure = self._failure, error
+        if before is None or str(before) != str(error):
             # Once, not at every attempt; a traceback only for what this package did not foresee.
             _log.error(
                 "views %s stand still: %s", self.path, error, exc_info=not isinstance(error, ViewsError)
             )
             if self._on_failure is not None:
                 self._on_failure(error)
-        self._failure = error
 
     def _keep(self) -> None:
         with open_fitting(self._source, self.path, self._while_building, anew=self._damaged) as views:
@@ -164,7 +164,8 @@ class ProjectionRunner:
             raise _StoppedError
 
     def _move_to(self, position: int) -> None:
-        if self._failure is not None:
+        # Opening the file is no sign that it can be written: an event more is, or that none is left.
+        if self._failure is not None and (position > self._position or position >= self._source.max_position):
             self._failure = None
             _log.info("views %s move again, at position %d", self.path, position)
         with self._moved:

@@ -124,6 +124,36 @@ def test_a_disk_that_refuses_is_reported_once_and_nothing_is_lost(
         assert len(asked.timeline("o1")) == 2
 
 
+def test_a_disk_that_goes_on_refusing_is_reported_once_however_often_it_is_tried(
+    events: LogBuilder, views: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("projections.views_file.BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("projections.runner._LONGEST_RETRY_S", 0.001)
+    heard: list[Exception | None] = []
+    log = MemoryLog()
+    runner = ProjectionRunner(log, views, on_failure=lambda _: heard.append(runner.failure))
+    with caplog.at_level(logging.INFO, "projections"), runner:
+        events.created("o1")
+        log.append(events.events[-1])
+        assert runner.wait_for(1, 60)
+        with closing(sqlite3.connect(views, isolation_level=None)) as intruder:
+            intruder.execute("BEGIN IMMEDIATE")
+            events.submitted("o1")
+            log.append(events.events[-1])
+            until(lambda: runner.failure is not None)
+            failures = set()
+            for _ in range(20):
+                first = runner.failure
+                until(lambda: runner.failure is not first)  # noqa: B023
+                failures.add(type(runner.failure))
+            intruder.execute("ROLLBACK")
+        assert runner.wait_for(2, 60)
+    assert failures == {ViewsUnavailableError}
+    assert [type(failure) for failure in heard] == [ViewsUnavailableError]
+    told = [record.levelname for record in caplog.records if record.name.startswith("projections")]
+    assert told == ["ERROR", "INFO"]
+
+
 def test_a_file_in_the_way_is_said_and_the_views_come_once_it_is_gone(
     events: LogBuilder, views: Path
 ) -> None:
