@@ -65,7 +65,7 @@ log = logging.getLogger("orderledger.demo")
 
 PAIR = "BTC-USD"
 ORDER_AMOUNT = Decimal("0.01")
-SIMULATOR_START_S = 20.0
+SIMULATOR_START_S = 60.0
 INCIDENT_S = 30.0
 SETTLE_S = 10.0
 OUTAGE_MS = 60_000
