@@ -273,6 +273,8 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             assert_every_ns=options.assert_every_ns,
         )
         self._flush_at_ns = 0
+        self._dated_ahead: dict[str, None] = {}
+        """Markets whose prices are left out for their time, which has been said."""
         self.reconnects = 0
         self.frames = 0
 
@@ -381,6 +383,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             self._await(*(f"book of {pair}" for pair in self.order_books))
             for book in self.order_books.values():
                 book.expect_anew()
+            self._dated_ahead.clear()
 
     def _on_stream_frame(self, frame: StreamFrame) -> None:
         self.frames += 1
@@ -507,10 +510,13 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
             return
         if item.exchange_time_ms > self._context.venue_now_ms + CLOCKS_APART_MS:
             # Nothing true would be newer: taken in, it would be the last price for as long as it says.
-            self._alert(
-                "unusable_prices",
-                f"{item.trading_pair}: prices of {item.exchange_time_ms} ms, a time to come, are left out.",
-            )
+            if item.trading_pair not in self._dated_ahead:
+                self._dated_ahead[item.trading_pair] = None
+                self._alert(
+                    "unusable_prices",
+                    f"{item.trading_pair}: prices of {item.exchange_time_ms} ms, a time to come, are left out"
+                    " until usable ones arrive.",
+                )
             return
         try:
             if isinstance(item, BestPrices):
@@ -520,6 +526,7 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
         except ValueError as error:
             self._alert("unusable_prices", str(error))
             return
+        self._dated_ahead.pop(item.trading_pair, None)
         if moved:
             book.told_at_ns = self.now_ns
             self._books_moved[item.trading_pair] = None
@@ -646,10 +653,10 @@ class HyperliquidPerpetualConnector(PerpetualDerivativeBase):
                 self.account.leverage_changed(pair, leverage, is_cross)
             else:
                 self._account_action_failed(f"Leverage {leverage} of {pair}", entry)
-            self._leverage.answered(pair, entry)
+            self._leverage.answered(pair, change, entry)
 
         self._reconciler.leverage_asked(pair)
-        self._leverage.changing(pair)
+        change = self._leverage.changing(pair)
         self._outbox.account_action(action, on_done)
 
     def _on_update_margin(self, command: UpdateMargin) -> None:

@@ -8,7 +8,7 @@ margin (sheet 11.1).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,14 @@ class _ActiveAssetData(msgspec.Struct):
     leverage: _Leverage
 
 
+class _Lost(NamedTuple):
+    """The latest change of a market whose answer was lost: when, by the venue's clock, and the number of the
+    latest change that was about to leave by then."""
+
+    at_ms: int
+    change: int
+
+
 class LeverageQuestions:
     """`held` is the position of a market as the books have it, with its leverage. Unless `is_asked` nothing
     is asked, as in versions that did not."""
@@ -47,26 +55,37 @@ class LeverageQuestions:
         self._queries = queries
         self._held = held
         self._is_asked = is_asked
-        self._unknown_since_ms: dict[str, int] = {}
+        self._changes = 0
+        self._lost: dict[str, _Lost] = {}
         self._round = 0
         self._rounds: dict[str, int] = {}
+        """By market that is being asked about, each with a lost change: the number of the question."""
 
-    def changing(self, trading_pair: str) -> None:
-        """Another change is about to leave: what is being asked about an earlier one no longer counts."""
+    def changing(self, trading_pair: str) -> int:
+        """Another change is about to leave: what is being asked about an earlier one no longer counts.
+
+        Returns the number of the change, which its answer is told with.
+        """
         self._rounds.pop(trading_pair, None)
+        self._changes += 1
+        return self._changes
 
-    def answered(self, trading_pair: str, entry: Entry) -> None:
+    def answered(self, trading_pair: str, change: int, entry: Entry) -> None:
         """What there was of an answer to a change."""
+        lost = self._lost.get(trading_pair)
         match entry:
             case Accepted():
-                # With it every earlier change is settled.
-                self._unknown_since_ms.pop(trading_pair, None)
+                # It settles what was lost before it left. Of one that was lost while this was under way it
+                # does not tell which of the two took effect last.
+                if lost is not None and lost.change < change:
+                    self._lost.pop(trading_pair)
+                    self._rounds.pop(trading_pair, None)
             case Refusal(outcome=outcome) if outcome is not Outcome.NOT_PROOF:
                 # An earlier one may still be open.
-                if trading_pair in self._unknown_since_ms:
+                if lost is not None:
                     self._ask_later(trading_pair, 0)
             case _ if self._is_asked:
-                self._unknown_since_ms[trading_pair] = self._context.venue_now_ms
+                self._lost[trading_pair] = _Lost(self._context.venue_now_ms, self._changes)
                 self._ask_later(trading_pair, (self._context.order_ttl_ms + EXPIRY_MARGIN_MS) * MS)
 
     def _ask_later(self, trading_pair: str, delay_ns: int) -> None:
@@ -95,7 +114,7 @@ class LeverageQuestions:
         except MessageError as error:
             context.alert("unreadable_answer", f"exchangeStatus: {error}")
             now_ms = None
-        final_ms = self._unknown_since_ms[trading_pair] + context.order_ttl_ms + EXPIRY_MARGIN_MS
+        final_ms = self._lost[trading_pair].at_ms + context.order_ttl_ms + EXPIRY_MARGIN_MS
         if now_ms is None or now_ms < final_ms:
             self._ask_later(trading_pair, RETRY_NS)
             return
@@ -118,7 +137,7 @@ class LeverageQuestions:
         if said is None or said.coin != coin:
             self._ask_later(trading_pair, RETRY_NS)
             return
-        del self._unknown_since_ms[trading_pair], self._rounds[trading_pair]
+        del self._lost[trading_pair], self._rounds[trading_pair]
         leverage, is_cross = said.leverage.value, said.leverage.type == "cross"
         held = self._held(trading_pair)
         if (held.leverage, held.is_cross) != (leverage, is_cross):

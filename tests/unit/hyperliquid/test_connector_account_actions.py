@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.effects import SendAction
 from domain.enums import RequestOutcome, Source
@@ -168,6 +170,121 @@ def test_a_later_change_that_is_refused_leaves_a_lost_one_to_be_asked_for() -> N
     core.answers["activeAssetData"] = asset_data("isolated", 7)
     core.advance(30)
     assert core.connector.position("BTC-USD").leverage == 7
+
+
+@pytest.mark.parametrize("is_first_lost", [True, False])
+def test_a_change_accepted_beside_a_lost_one_leaves_open_which_took_effect_last(is_first_lost: bool) -> None:
+    core = CoreSession().ready()
+    for leverage in (7, 5):
+        core.connector.set_leverage("BTC-USD", leverage)
+    core.step_commands()
+    first, second = core.take_send("updateLeverage"), core.take_send("updateLeverage")
+    lost, accepted = (first, second) if is_first_lost else (second, first)
+    core.fail(lost, sent=True)
+    core.answer(accepted, DONE)
+    core.answers["activeAssetData"] = asset_data("cross", 5)
+    core.advance(60)
+    assert core.connector.position("BTC-USD").leverage == 5
+    assert core.alert_codes() == ["account_action_unknown", "leverage_settled"]
+    core.assert_consistent()
+
+
+def test_a_lost_change_is_asked_about_between_an_acceptance_and_a_refusal() -> None:
+    story = LeverageStory()
+    for name in ("send", "send", "lost", "send", "accepted"):
+        story.move(name, 0)
+    story.end("refused")
+    assert (story.open_since, story.settled) == ([], 1)
+
+
+class LeverageStory:
+    """Changes of one market's leverage in any order of sending, answers and questions.
+
+    `open_since` are the times at which changes were lost that nothing has settled yet: neither a change that
+    was sent later and accepted, nor an answer of the venue.
+    """
+
+    def __init__(self) -> None:
+        self.core = CoreSession().ready()
+        self.under_way: list[tuple[SendAction, int]] = []
+        self.open_since: list[tuple[int, int]] = []
+        self.settled = 0
+        self.moves = 0
+
+    def move(self, name: str, index: int) -> None:
+        self.moves += 1
+        if name == "send":
+            self.core.connector.set_leverage("BTC-USD", 2 + self.moves % 20)
+            self.core.step_commands()
+        elif name in ("lost", "accepted", "refused"):
+            if self.under_way:
+                getattr(self, name)(*self.under_way.pop(index % len(self.under_way)))
+        elif name == "told":
+            self.told(asset_data("cross", 2 + index))
+        elif name == "not told":
+            self.told(None)
+        else:
+            self.core.advance(index * 4)
+        self.look()
+
+    def lost(self, sent: SendAction, sent_at: int) -> None:
+        self.core.fail(sent, sent=True)
+        self.open_since.append((self.moves, self.core.now_ms))
+
+    def accepted(self, sent: SendAction, sent_at: int) -> None:
+        self.core.answer(sent, DONE)
+        self.open_since = [since for since in self.open_since if since[0] > sent_at]
+
+    def refused(self, sent: SendAction, sent_at: int) -> None:
+        self.core.answer_error("Cannot switch leverage type with open position.", request=sent)
+
+    def told(self, payload: object) -> None:
+        questions = [query for query in self.core.queries if query.body["type"] == "activeAssetData"]
+        if questions:
+            self.core.queries.remove(questions[0])
+            if payload is None:
+                self.core.fail(questions[0])
+            else:
+                self.core.answer(questions[0], payload)
+
+    def look(self) -> None:
+        """What has left, and what the core says is settled: never before it can no longer take effect."""
+        self.under_way += [(sent, self.moves) for sent in self.core.sends]
+        self.core.sends.clear()
+        settled = self.core.alert_codes().count("leverage_settled")
+        if settled > self.settled:
+            assert all(self.core.now_ms - at_ms >= 15_000 for _, at_ms in self.open_since)
+            self.open_since.clear()
+        self.settled = settled
+
+    def end(self, last: str) -> None:
+        """All that is still under way ends so, and the venue tells what it is asked."""
+        while self.under_way:
+            self.move(last, 0)
+        self.core.answers["activeAssetData"] = asset_data("cross", 9)
+        self.core.answer_reads()
+        self.core.advance(60)
+        self.look()
+
+
+_ANSWERS = st.sampled_from(["lost", "accepted", "refused"])
+_MOVES = st.sampled_from(["send", "lost", "accepted", "refused", "told", "not told", "time passes"])
+
+
+@settings(deadline=None, max_examples=150)
+@given(moves=st.lists(st.tuples(_MOVES, st.integers(0, 5)), min_size=4, max_size=25), last=_ANSWERS)
+def test_every_lost_change_of_leverage_is_settled_however_they_interleave(
+    moves: list[tuple[str, int]], last: str
+) -> None:
+    story = LeverageStory()
+    story.move("send", 0)
+    story.move("send", 0)
+    for name, index in moves:
+        story.move(name, index)
+    story.end(last)
+    assert story.open_since == []
+    assert story.core.queries == []
+    story.core.assert_consistent()
 
 
 def test_a_session_of_a_version_that_did_not_ask_for_leverage_is_repeated_without_asking() -> None:

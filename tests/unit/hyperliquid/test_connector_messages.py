@@ -189,6 +189,24 @@ def test_a_price_of_a_time_to_come_does_not_stop_the_clock_of_its_market(core: C
     assert core.connector.order_book("BTC-USD").mid_price == 43220
 
 
+def test_prices_of_a_time_to_come_are_said_once_for_each_market_until_a_usable_one_arrives(
+    core: CoreSession,
+) -> None:
+    def ahead(coin: str) -> int:
+        """How many alerts many frames with such prices lead to."""
+        known = len(core.alerts)
+        for frame in range(200):
+            data = {"coin": coin, "time": core.now_ms + 120_000 + frame, "bbo": [None, None]}
+            core.frame("bbo", data, stream="market")
+        return core.alert_codes()[known:].count("unusable_prices")
+
+    assert (ahead("BTC"), ahead("ETH"), ahead("BTC")) == (1, 1, 0)
+    core.best("BTC")
+    assert (ahead("BTC"), ahead("ETH")) == (1, 0)
+    core.lose_stream("market")
+    assert (ahead("BTC"), ahead("ETH")) == (1, 1)
+
+
 def test_a_market_stream_that_begins_again_is_believed_whatever_its_times(core: CoreSession) -> None:
     ahead = {"coin": "BTC", "time": core.now_ms + 30_000, "bbo": [{"px": "43000", "sz": "1", "n": 1}] * 2}
     core.frame("bbo", ahead, stream="market")
