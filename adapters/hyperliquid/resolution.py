@@ -371,7 +371,12 @@ class Resolver:
             elif order_id in told:
                 # Whatever it was, the venue knows the order: from here on it counts anew.
                 case.missing_since_ns = self._context.now_ns()
-                self._settle(order, case)
+                update = told[order_id]
+                if update is not None and order.is_amending:
+                    # Nor could the amend stay open for ever: the list names no leg that came after this one.
+                    self._on_old_terms(order, case, update)
+                else:
+                    self._settle(order, case)
             else:
                 case.asking = True
                 missing.append(order)
@@ -379,9 +384,11 @@ class Resolver:
             since_ms = min(self._since_ms(order) for order in missing)
             self._search_fills(since_ms, lambda: self._on_nothing_told([order.id for order in missing]))
 
-    def _take_former_orders(self, body: bytes | None, wanted: dict[str, None]) -> dict[str, None] | None:
+    def _take_former_orders(
+        self, body: bytes | None, wanted: dict[str, None]
+    ) -> dict[str, OrderUpdate | None] | None:
         """Take what the list says of these orders. Returns those it knows more of than that an amend ended a
-        leg of theirs; None when there is no list."""
+        leg of theirs, with what it says of the present leg; None when there is no list."""
         context = self._context
         if body is None:
             return None
@@ -390,7 +397,7 @@ class Resolver:
         except MessageError as error:
             context.alert("unreadable_answer", f"historicalOrders: {error}")
             return None
-        known: dict[str, None] = {}
+        known: dict[str, OrderUpdate | None] = {}
         seen: dict[tuple[str, str | None], None] = {}
         for item in items:
             if not isinstance(item, OrderUpdate | UnknownStatus):
@@ -401,8 +408,10 @@ class Resolver:
             if order is None or order.id not in wanted or (order.id, leg) in seen:
                 continue
             seen[order.id, leg] = None
-            if leg is None or leg == order.exchange_order_id or not order.has_leg(leg):
-                known[order.id] = None
+            if leg is not None and leg == order.exchange_order_id and isinstance(item, OrderUpdate):
+                known[order.id] = item
+            elif leg is None or leg == order.exchange_order_id or not order.has_leg(leg):
+                known.setdefault(order.id, None)
             context.take(item)
         return known
 

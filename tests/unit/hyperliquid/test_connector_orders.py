@@ -535,6 +535,65 @@ def test_the_leg_that_an_amend_ended_does_not_show_that_the_order_lives(core: Co
     assert reason(core, order) == ("cancelled", "not_found")
 
 
+def forgotten_while_amending(core: CoreSession, *former: dict[str, Any]) -> str:
+    """The answer to an amend was lost, and the venue knows the order only in the list of former ones."""
+    order = forgotten(core)
+    core.amend(order, "43000", "2")
+    core.fail(core.take_send())
+    core.answers["historicalOrders"] = [
+        order_status_answer(cloid=order, **({"oid": 5, "time_ms": START_MS + 9} | row))["order"]
+        for row in former
+    ]
+    return order
+
+
+def test_an_amend_is_not_open_for_ever_because_a_list_tells_of_the_leg_it_was_to_replace(
+    core: CoreSession,
+) -> None:
+    order = forgotten_while_amending(core, {"status": "canceled"})
+    core.advance(45)
+    assert core.order(order).is_amending, (
+        "its expiry was not known to have passed when the list was asked for"
+    )
+    core.advance(75)
+    assert not core.order(order).is_amending
+    assert reason(core, order) == ("cancelled", "cancelled_by_user")
+    assert core.topics(order)[-2:] == ["order.amend_refused", "order.cancelled"]
+    assert "order_gone" not in core.alert_codes(), "that is told, not concluded"
+    assert core.connector.status()["open_cases"] == 0
+    core.assert_consistent()
+
+
+def test_an_amend_did_not_happen_when_the_list_of_former_orders_still_shows_the_old_terms_at_work(
+    core: CoreSession,
+) -> None:
+    order = forgotten_while_amending(core, {"status": "open"})
+    core.advance(120)
+    assert (core.state(order), core.order(order).is_amending) == ("open", False)
+    assert core.view(order).price == 43210
+
+
+def test_an_amend_whose_new_leg_is_in_the_list_of_former_orders_took_place(core: CoreSession) -> None:
+    new = {"oid": 6, "price": "43000.0", "size": "2.0", "timestamp": START_MS + 9}
+    order = forgotten_while_amending(core, new | {"status": "open"}, {"status": "canceled"})
+    core.advance(45)
+    assert (core.state(order), core.order(order).is_amending) == ("open", False)
+    assert (core.view(order).exchange_order_id, core.view(order).price) == ("6", 43000)
+
+
+@pytest.mark.parametrize("venue_time", [None, {"time": START_MS}])
+def test_the_list_of_former_orders_ends_no_amend_before_its_expiry_by_the_venue_s_clock(
+    core: CoreSession, venue_time: object
+) -> None:
+    order = forgotten_while_amending(core, {"status": "canceled"})
+    core.answers["exchangeStatus"] = venue_time
+    core.advance(300)
+    assert core.order(order).is_amending
+    core.answers["exchangeStatus"] = lambda body: {"time": core.now_ms}
+    core.advance(90)
+    assert reason(core, order) == ("cancelled", "cancelled_by_user")
+
+
 def test_an_order_whose_former_status_this_version_does_not_know_is_not_gone(core: CoreSession) -> None:
     order = forgotten(core)
     core.answers["historicalOrders"] = [order_status_answer(5, "frobnicated", cloid=order)["order"]]
