@@ -31,7 +31,7 @@ __all__ = [
     "discrepancies_select",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a table or of what a fold writes into it; older views are then built again."""
 
 CHECKPOINT_EVERY = 1_024

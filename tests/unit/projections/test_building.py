@@ -27,6 +27,7 @@ from projections import (
     views_path_for,
 )
 from projections.building import offered_path
+from projections.tables import SCHEMA_VERSION
 from projections.views_lock import ViewsLock
 from tests.unit.projections.logs import LogBuilder, MemoryLog
 
@@ -119,7 +120,7 @@ def test_a_ledger_that_went_on_differently_has_its_views_built_anew(
         assert len(asked.orders()) == 35
 
 
-@pytest.mark.parametrize("stale", [{"schema_version": 0}, {"event_vocabulary": "older"}])
+@pytest.mark.parametrize("stale", [{"schema_version": SCHEMA_VERSION - 1}, {"event_vocabulary": "older"}])
 def test_views_of_an_older_version_are_built_anew(
     log: MemoryLog, views: Path, stale: dict[str, object]
 ) -> None:
