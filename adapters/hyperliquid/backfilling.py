@@ -36,6 +36,7 @@ from domain.discrepancies import Transfer
 from domain.enums import PositionAction, Source, TimeInForce, TradeType
 from domain.events import Fill, LedgerEvent, OrderCreated
 from domain.fill_chain import ChainGap, order_fills_by_start_position
+from domain.in_flight_order import REST_DROPPED
 from domain.moments import moment
 from domain.money import MONEY, ZERO, decimal_text
 from domain.position import Position
@@ -601,9 +602,11 @@ class _Backfilling:
             return
         # All its fills are told. What they lack of the amount was never executed (sheet 4.7, 5.3).
         if order.is_immediate:
-            self._tracker.dropped_rest(order, "ioc_remainder")
+            self._tracker.dropped_rest(order, REST_DROPPED)
         elif order.created.position_action is PositionAction.CLOSE:
             self._tracker.dropped_rest(order, "reduce_only_shrunk")
+        elif order.drops_its_rest:
+            self._tracker.dropped_rest(order, REST_DROPPED)
 
     def _claim(self, last_ms: int, positions: Sequence[BackfilledPosition]) -> None:
         """The leverage and the positions that the venue tells now; later rebuilds check the positions. Where

@@ -31,6 +31,7 @@ from domain.events import (
 )
 from domain.in_flight_order import InFlightOrder
 from domain.position import Position
+from domain.updates import UpdateStatus
 from tests.support.venue import ADDRESS, BTC, ETH, START_MS, limit
 from tests.support.venue import cloid as venue_cloid
 
@@ -589,6 +590,38 @@ def test_a_stop_that_was_triggered_and_its_sibling_that_was_not_end_as_the_venue
     assert (target.created.order_type, target.triggered) == (OrderType.TAKE_PROFIT_LIMIT, False)
     assert (target.state, target.reason_code) == (OrderState.CANCELLED, "sibling_filled")
     assert positions_of(made.events)["BTC-USD"].amount == D("0.02")
+
+
+@pytest.mark.parametrize(
+    ("reduce_only", "end"),
+    [(False, (OrderState.EXPIRED, "ioc_remainder")), (True, (OrderState.CANCELLED, "reduce_only_shrunk"))],
+)
+def test_a_triggered_stop_that_is_called_filled_short_of_its_amount_ends_with_what_it_executed(
+    reduce_only: bool, end: tuple[OrderState, str]
+) -> None:
+    def live(sim: Simulator) -> None:
+        (bought,) = place(sim, limit(BTC, True, "43000", "0.05"))
+        sim.fill_order(ADDRESS, bought)
+        sim.advance(5)
+        stop = limit(BTC, False, "40000", "0.05", reduce_only=reduce_only)
+        stop["t"] = {"trigger": {"isMarket": True, "triggerPx": "41000", "tpsl": "sl"}}
+        place(sim, stop)
+        sim.advance(5)
+        sim.trade("BTC", is_buy=True, size=D("0.03"), price=D(40900))
+        sim.set_mark_price("BTC", D(40950))
+
+    history = history_of(live)
+    told = [
+        msgspec.structs.replace(update, status=UpdateStatus.FILLED, remaining_amount=None)
+        if update.status is UpdateStatus.CANCELLED
+        else update
+        for update in history.orders or ()
+    ]
+    made = books(msgspec.structs.replace(history, orders=told))
+    assert made.findings == []
+    *_, stop = folded(made.events).values()
+    assert (stop.state, stop.reason_code) == end
+    assert stop.filled_amount == D("0.03")
 
 
 # -- spot ----------------------------------------------------------------------------------------------------
