@@ -332,7 +332,7 @@ def _compare_booked(
         time_ms, pair = fill.exchange_time_ms, fill.trading_pair
         if key in told or not scope.is_told(time_ms, window) or time_ms > window.until_ms:
             continue
-        if not scope.is_settled(time_ms):
+        if not scope.is_settled(time_ms) or _is_after_positions(scope, time_ms):
             compared.leave(fill, entry.client_order_id)
             continue
         original = known.get(_execution(fill))
@@ -346,12 +346,22 @@ def _compare_booked(
             _take_back(scope, entry, original, compared)
 
 
+def _is_after_positions(scope: Scope, time_ms: int) -> bool:
+    """Whether something happened after the time that the venue told its positions for.
+
+    Where these are of long before the report was begun, whoever answers lags behind, and the list that came
+    with them may as well: that it does not hold what came after them says nothing.
+    """
+    return scope.report.positions is not None and time_ms > scope.report.positions_at_ms
+
+
 def _is_behind_position(
     scope: Scope, pair: str, booked: dict[str, BookedFill], told: dict[str, TradeUpdate]
 ) -> bool:
     """Whether the venue's list of fills does not lead to the venue's own position, and so lacks some of them.
 
-    Such a list is a late or a partial answer, whatever it claims; what is not in it may have happened.
+    Such a list is a late or a partial answer, whatever it claims; what is not in it may have happened. Asked
+    of a market with an execution that is booked up to the time of the positions.
     """
     report = scope.report
     window, at_ms = report.fills_window, report.positions_at_ms

@@ -1,5 +1,9 @@
 """Holds the executions that were booked lately against the venue's list of them: booked and not told, booked
 twice, or booked with other numbers. (What is told and not booked is booked as it comes in, see `late_news`.)
+
+One answer takes nothing back: the list may come from a server that lags behind. Only what two passes say
+alike, whose states the venue dates a grace time apart, is recorded and mended; until then the market is left
+alone.
 """
 
 from __future__ import annotations
@@ -47,11 +51,13 @@ class FillCheck:
         self._lately = lately
         self._amount_step = amount_step
         self._begin_ms = begin_ms
+        self._suspected_ms: dict[str, int] = {}
         self._waiting: dict[str, list[Discrepancy]] = {}
 
     def judge(self, told: VenueTold) -> dict[str, None]:
-        """Record and mend what differs. Returns the markets whose positions cannot be compared yet: a repair
-        moves them, or an execution on one side only is too young to be judged."""
+        """Record and mend what differs as it did a grace time ago. Returns the markets whose positions cannot
+        be compared yet: a repair moves them or may do so, or an execution on one side only is too young to be
+        judged."""
         assert told.fills is not None, "judged when the fills are told"
         fills = self._lately.fills(told.fills.rows)
         books = Books(books_begin_ms=self._begin_ms(), orders={}, fills=fills)
@@ -62,12 +68,19 @@ class FillCheck:
         )
         compared = compare_fills(Scope(books, report, self._findings.grace_ms))
         moving = dict(compared.unsettled_pairs)
+        at_ms, before_ms = told.states_at_ms, self._suspected_ms
+        # What this pass does not say any more is to be said twice again, and what waited for its order is
+        # asked for anew: the look-up before may have found nothing.
+        self._suspected_ms, self._waiting = {}, {}
         for found in compared.findings:
             if found.kind not in _KINDS or self._findings.is_waived(found):
                 continue
             if found.repair is not None:
                 moving[found.trading_pair] = None
-                self._mend(found)
+                since_ms = before_ms.get(found.discrepancy_id, at_ms)
+                self._suspected_ms[found.discrepancy_id] = since_ms
+                if at_ms - since_ms >= self._findings.grace_ms:
+                    self._mend(found)
             elif found.waiver:
                 self._findings.record(found, repair=True)
         return moving
@@ -76,13 +89,10 @@ class FillCheck:
         """Now, or as soon as the order is in memory."""
         repair = found.repair
         if isinstance(repair, CorrectFill) and not self._is_in_memory(repair.booked.client_order_id):
-            order_id = repair.booked.client_order_id or ""
-            waiting = self._waiting.setdefault(order_id, [])
+            waiting = self._waiting.setdefault(repair.booked.client_order_id or "", [])
             if not waiting:
-                fill = repair.booked.fill
-                self._context.effect(LookUpOrder(key=f"oid:{fill.exchange_order_id}"))
-            if found not in waiting:
-                waiting.append(found)
+                self._context.effect(LookUpOrder(key=f"oid:{repair.booked.fill.exchange_order_id}"))
+            waiting.append(found)
             return
         self._findings.record(found, repair=True)
 

@@ -3,7 +3,8 @@
 A difference is left until the next comparison finds the very same one: what moves the cash is told over
 several channels, and the lists may lag behind the account's state. Before the venue's figure is taken over it
 is asked where the account keeps its money: that of a unified account lies elsewhere (sheet 5.6), and what
-lies on a dex that the session does not follow is in no figure of this session, but may be in the books.
+lies on a dex that the session does not follow is in no figure of this session, but may be in the books. Where
+that question gets no answer, the difference counts as not seen, and a later comparison asks anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from adapters.hyperliquid.booked_lately import BookedLately
 from adapters.hyperliquid.context import MS, Context
 from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.messages import MessageError, read_account_mode
-from adapters.hyperliquid.queries import Queries
+from adapters.hyperliquid.queries import AnswerHandler, Queries
 from adapters.hyperliquid.symbols import SymbolError, dex_names
 from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.hyperliquid.venue_told import VenueTold
@@ -81,6 +82,7 @@ class LiveCash:
         self._begin_ms = begin_ms
         self._cash: Cash | None = None
         self._suspicion: _Suspicion | None = None
+        self._unanswered = 0
         self._is_elsewhere = False
         self._waived: Decimal | None = None
 
@@ -112,7 +114,15 @@ class LiveCash:
             case AccountLedgerUpdateBooked():
                 effect = collateral_effect(self._context.account_address, event.detail)
                 if effect is None:
-                    self._cash = None  # unknown until the venue's figure is taken over
+                    # It stays unknown: without a figure of our own the venue's is compared with nothing, and
+                    # so never taken over.
+                    self._cash = None
+                    self._context.alert(
+                        "cash_unknown",
+                        f"It is not known what the transfer {event.update_key!r:.60} did to the cash: it is "
+                        "booked, and from here on neither this session nor `orderledger reconcile` compares "
+                        "the cash of the books with the venue's.",
+                    )
                 else:
                     cash.pay(effect)
 
@@ -165,10 +175,13 @@ class LiveCash:
             return
         seen, now_ns = self._suspicion, self._context.now_ns()
         if seen is None or seen.difference != difference:
+            self._suspicion = None
+            if self._unanswered:
+                return  # what was asked about another difference: one chain of questions at a time
             self._suspicion = suspicion = _Suspicion(difference, now_ns)
-            self._queries.ask(
+            self._ask(
                 info_requests.user_abstraction(self._context.account_address),
-                lambda body: self._on_mode(suspicion, body),
+                partial(self._on_mode, suspicion),
             )
         elif seen.is_all_here and now_ns - seen.seen_ns >= self._findings.grace_ms * MS:
             self._suspicion = None
@@ -181,42 +194,63 @@ class LiveCash:
                 level="error",
             )
 
+    def _ask(self, request: info_requests.InfoRequest, handler: AnswerHandler) -> None:
+        def answered(body: bytes | None) -> None:
+            self._unanswered -= 1
+            handler(body)
+
+        self._unanswered += 1
+        self._queries.ask(request, answered)
+
+    def _unreadable(self, why: str) -> None:
+        self._suspicion = None
+        self._context.alert("unreadable_answer", why)
+
     def _on_mode(self, suspicion: _Suspicion, body: bytes | None) -> None:
-        if body is None or self._suspicion is not suspicion:
+        if self._suspicion is not suspicion:
+            return
+        if body is None:
+            self._suspicion = None
             return
         try:
             mode = read_account_mode(body)
         except MessageError as error:
-            self._context.alert("unreadable_answer", f"userAbstraction: {error}")
+            self._unreadable(f"userAbstraction: {error}")
             return
         if mode in SEPARATE_MODES:
-            self._queries.ask(info_requests.perp_dexs(), lambda answer: self._on_dexes(suspicion, answer))
+            self._ask(info_requests.perp_dexs(), partial(self._on_dexes, suspicion))
         else:
             self._is_elsewhere = True
 
     def _on_dexes(self, suspicion: _Suspicion, body: bytes | None) -> None:
-        if body is None or self._suspicion is not suspicion:
+        if self._suspicion is not suspicion:
+            return
+        if body is None:
+            self._suspicion = None
             return
         try:
             names = dex_names(body)
         except SymbolError as error:
-            self._context.alert("unreadable_answer", f"perpDexs: {error}")
+            self._unreadable(f"perpDexs: {error}")
             return
         suspicion.unasked = dict.fromkeys(name for name in names if name not in self._context.dexes)
         suspicion.is_all_here = not suspicion.unasked
         for name in suspicion.unasked:
-            self._queries.ask(
+            self._ask(
                 info_requests.clearinghouse_state(self._context.account_address, name),
                 partial(self._on_other_dex, suspicion, name),
             )
 
     def _on_other_dex(self, suspicion: _Suspicion, name: str, body: bytes | None) -> None:
-        if body is None or self._suspicion is not suspicion or self._is_elsewhere:
+        if self._suspicion is not suspicion or self._is_elsewhere:
+            return
+        if body is None:
+            self._suspicion = None
             return
         try:
             state = self._context.messages.read_account_state(body)
         except MessageError as error:
-            self._context.alert("unreadable_answer", f"clearinghouseState {name}: {error}")
+            self._unreadable(f"clearinghouseState {name}: {error}")
             return
         if state.cash or state.positions:
             self._is_elsewhere = True

@@ -86,10 +86,14 @@ class VenueTold:
 
     def _window(self, history: History[_Row] | None, *, is_cut_off: bool = False) -> Window | None:
         """Where a list is complete: nowhere when its last row could not be read, or when the venue may have
-        let go of what was before."""
+        let go of what was before.
+
+        It was asked for after the states and reaches to their time. That our own clock has gone on since
+        proves nothing: whoever answers may lag behind.
+        """
         if history is None:
             return None
-        until_ms = max(self.asked_at_ms, self.states_at_ms)
-        from_ms = until_ms + 1 if is_cut_off else history.complete_from_ms
-        from_ms = until_ms + 1 if from_ms is None else from_ms
-        return Window(from_ms, from_ms, until_ms)
+        nowhere_ms = max(self.asked_at_ms, self.states_at_ms) + 1
+        from_ms = nowhere_ms if is_cut_off else history.complete_from_ms
+        from_ms = nowhere_ms if from_ms is None else from_ms
+        return Window(from_ms, from_ms, self.states_at_ms)

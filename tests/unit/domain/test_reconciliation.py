@@ -31,7 +31,7 @@ from domain.discrepancies import (
 )
 from domain.enums import Liquidity, TradeType
 from domain.events import Fill
-from domain.reconciliation import find_discrepancies
+from domain.reconciliation import compare, find_discrepancies
 from domain.updates import OrderUpdate, PositionUpdate, TradeUpdate, UpdateStatus
 from tests.support.reconciling import (
     BEGIN_MS,
@@ -236,6 +236,71 @@ def test_fills_are_not_taken_back_by_a_list_that_does_not_lead_to_the_position(
     assert all(one.repair is None and not one.waiver for one in found)
     assert "its list lacks some" in found[0].explanation
     assert case.found(fills=told) == [], "the whole list tells them"
+
+
+def stale_report(case: Case, *, state_lag_ms: int, list_lag_ms: int) -> VenueReport:
+    """What servers tell that lag behind by so much, on fills alone."""
+    state_ms, list_ms = NOW_MS - state_lag_ms, NOW_MS - list_lag_ms
+    amounts = dict.fromkeys(STEPS, Decimal(0))
+    for update in case.venue.trades():
+        fill = update.fill
+        if fill.exchange_time_ms <= state_ms:
+            amounts[fill.trading_pair] += fill.trade_type.sign * fill.amount
+    return case.report(
+        fills=[update for update in case.venue.trades() if update.fill.exchange_time_ms <= list_ms],
+        positions=[
+            PositionUpdate(trading_pair=pair, amount=amount, entry_price=None)
+            for pair, amount in amounts.items()
+            if amount
+        ],
+        positions_at_ms=state_ms,
+        cash=None,
+    )
+
+
+def test_a_fill_that_came_after_both_answers_is_left_for_the_next_comparison(case: Case) -> None:
+    """State and list are from before the market's first fill."""
+    case.venue.fill(case.venue.place(), "3", time_ms=NOW_MS - 8_000)
+    case.follow()
+    compared = compare(case.keeper.books(), stale_report(case, state_lag_ms=10_000, list_lag_ms=10_000))
+    assert compared.discrepancies == []
+    assert "BTC-USD: an execution is too young to be judged, and with it the position" in compared.left
+    assert "BTC-USD" not in compared.judged_pairs
+
+
+AGES_MS = st.integers(0, 30_000)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    executions=st.lists(
+        st.tuples(AGES_MS, st.sampled_from(list(STEPS)), st.sampled_from([BUY, SELL]), st.integers(1, 3)),
+        max_size=6,
+    ),
+    state_lag_ms=AGES_MS,
+    list_lag_ms=AGES_MS,
+)
+def test_no_answer_however_old_takes_back_what_the_position_has_or_cannot_have_yet(
+    executions: list[tuple[int, str, TradeType, int]], state_lag_ms: int, list_lag_ms: int
+) -> None:
+    """Nor does any make the comparison fail. A round trip alone leaves no trace in the position."""
+    case = Case()
+    for age_ms, pair, side, amount in sorted(executions, key=lambda each: -each[0]):
+        order = case.venue.place(None, "10", trading_pair=pair, trade_type=side)
+        case.venue.fill(order, str(amount), time_ms=NOW_MS - age_ms)
+        case.venue.end(order)
+    case.follow()
+    report = stale_report(case, state_lag_ms=state_lag_ms, list_lag_ms=list_lag_ms)
+    state_ms, list_ms = NOW_MS - state_lag_ms, NOW_MS - list_lag_ms
+    net = dict.fromkeys(STEPS, Decimal(0))
+    for update in case.venue.trades():
+        fill = update.fill
+        if list_ms < fill.exchange_time_ms <= state_ms:
+            net[fill.trading_pair] += fill.trade_type.sign * fill.amount
+    for found in find_discrepancies(case.keeper.books(), report):
+        if isinstance(found.repair, CorrectFill):
+            assert found.repair.booked.fill.exchange_time_ms <= state_ms
+            assert not net[found.trading_pair]
 
 
 def test_fills_that_the_venue_itself_took_back_are_taken_back_here(case: Case) -> None:

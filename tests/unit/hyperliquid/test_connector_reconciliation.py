@@ -23,7 +23,7 @@ from domain.events import (
     AccountPositionAsserted,
     OrderFilled,
 )
-from domain.inputs import StreamConnected
+from domain.inputs import OrderLookedUp, StreamConnected
 from tests.support.core import (
     BOOKS_BEGIN_MS,
     START_MS,
@@ -220,6 +220,116 @@ def test_a_fill_that_was_taken_back_is_booked_when_the_venue_tells_it_after_all(
     core.advance(PASS_S)
     assert kinds(core) == ["phantom_fill", "missing_fill"]
     assert core.connector.position("BTC-USD").amount == Decimal("0.4")
+    finds_nothing_more(core)
+
+
+UNTIL_PASS_S = 40
+"""From the fixture to the first pass."""
+
+
+def of_a_while_ago(core: CoreSession, lag_ms: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The account's state as a server tells it that lags behind."""
+    told = core.answers["clearinghouseState"]
+    return lambda body: {**told(body), "time": core.now_ms - lag_ms}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("age_s", [1, 4, 5, 6, 9])
+def test_a_server_that_lags_behind_takes_no_fill_back(core: CoreSession, age_s: int, is_first: bool) -> None:
+    """State and list are ten seconds old, and the stream has told a fill since."""
+    order = core.open(5)
+    before = Decimal(0)
+    if not is_first:
+        before = Decimal("0.1")
+        first = fill_row(5, 9, "0.1", cloid=order, time_ms=core.now_ms, startPosition="0.0")
+        core.fills.append(first)
+        core.show_fills([first])
+    core.advance(UNTIL_PASS_S - age_s)
+    row = fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition=str(before))
+    core.show_fills([row])
+    up_to_date = core.answers["clearinghouseState"]
+    core.answers["clearinghouseState"] = of_a_while_ago(core, 10_000)
+    core.advance(age_s + 1)
+    assert core.connector.status()["reconciliations"] == 1
+    core.answers["clearinghouseState"] = up_to_date
+    core.fills.append(row)
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+    assert core.view(order).filled_amount == before + Decimal("0.4")
+    core.assert_consistent()
+
+
+def round_trip(core: CoreSession) -> list[dict[str, Any]]:
+    """An order is bought and another sold: on the stream, and not in the list of fills."""
+    bought, sold = core.open(5), core.open(6)
+    rows = [
+        fill_row(5, 1, "0.4", cloid=bought, time_ms=core.now_ms - 1, startPosition="0.0"),
+        fill_row(6, 2, "0.4", cloid=sold, side="A", time_ms=core.now_ms, startPosition="0.4"),
+    ]
+    core.show_fills(rows)
+    return rows
+
+
+def test_one_answer_without_a_round_trip_takes_nothing_back(core: CoreSession) -> None:
+    """The list is old and the state is not: their position is the same."""
+    core.advance(UNTIL_PASS_S - 8)
+    rows = round_trip(core)
+    before = len(core.events)
+    core.advance(9)
+    assert core.connector.status()["reconciliations"] == 1
+    core.fills += rows
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+    assert core.events[before:] == []
+    core.assert_consistent()
+
+
+def test_an_answer_that_is_given_again_and_again_takes_nothing_back(core: CoreSession) -> None:
+    """By our clock time goes by; by the venue's dates it is one and the same answer."""
+    core.advance(UNTIL_PASS_S - 8)
+    rows = round_trip(core)
+    core.advance(7)
+    up_to_date = core.answers["clearinghouseState"]
+    core.answers["clearinghouseState"] = up_to_date({})
+    core.advance(30)
+    core.answers["clearinghouseState"] = up_to_date
+    core.fills += rows
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+
+
+def test_a_fill_whose_numbers_differ_in_one_answer_keeps_them(core: CoreSession) -> None:
+    order = core.open(5)
+    row = fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")
+    core.show_fills([row])
+    core.fills.append({**row, "sz": "0.5"})
+    core.advance(UNTIL_PASS_S + 1)
+    core.fills[:] = [{**row, "sz": "0.3"}]
+    core.advance(10)
+    core.fills[:] = [row]
+    core.advance(2 * PASS_S)
+    assert found(core) == []
+    assert core.view(order).filled_amount == Decimal("0.4")
+
+
+def test_an_order_that_the_ledger_did_not_find_is_looked_up_again(core: CoreSession) -> None:
+    order = core.open(5)
+    core.show_fills([fill_row(5, 1, "0.4", cloid=order, time_ms=core.now_ms, startPosition="0.0")])
+    core.status(5, "canceled", cloid=order, time_ms=core.now_ms)
+    told, core.answers["userFillsByTime"] = core.answers["userFillsByTime"], lambda body: None
+    core.advance(130)
+    assert core.connector.tracker.get(order) is None
+    core.answers["userFillsByTime"] = told
+    core.answer_lookups = False
+    core.advance(PASS_S)
+    assert set(core.lookups) == {"oid:5"}
+    while core.lookups:
+        core.step(OrderLookedUp(key=core.lookups.pop(), events=()))
+    assert found(core) == []
+    core.answer_lookups = True
+    core.advance(PASS_S)
+    assert found(core) == [("phantom_fill", "BTC:5:1")]
+    assert core.connector.position("BTC-USD").amount == 0
     finds_nothing_more(core)
 
 
@@ -565,15 +675,32 @@ def test_the_cash_of_an_account_that_keeps_it_elsewhere_is_not_compared(core: Co
     assert len(asked(core, "userAbstraction")) == 1
 
 
-def test_a_question_about_the_account_s_mode_that_fails_adjusts_no_cash(core: CoreSession) -> None:
-    core.answers["userAbstraction"] = lambda body: None
+@pytest.mark.parametrize("failing", [lambda body: None, {"mode": 1}], ids=["no answer", "unreadable"])
+def test_a_question_about_the_account_s_mode_that_fails_adjusts_no_cash(
+    core: CoreSession, failing: object
+) -> None:
+    core.answers["userAbstraction"] = failing
     core.unexplained_cash = Decimal(-9)
     core.advance(5 * PASS_S)
     assert found(core) == []
     core.answers["userAbstraction"] = "default"
-    core.lose_stream()
-    core.connect()
-    core.advance(4 * PASS_S)
+    core.advance(2 * PASS_S)
+    assert kinds(core) == ["balance_drift"]
+    finds_nothing_more(core)
+
+
+def test_one_question_about_the_cash_is_out_at_a_time(core: CoreSession) -> None:
+    mode = core.answers.pop("userAbstraction")
+    for amount in ("-9", "-8", "-9"):
+        core.unexplained_cash = Decimal(amount)
+        core.advance(2 * PASS_S)
+    assert len(asked(core, "userAbstraction")) == 1
+    core.answer(core.take_query("userAbstraction"), mode)
+    core.answers["userAbstraction"] = mode
+    core.advance(PASS_S)
+    assert found(core) == []
+    assert len(asked(core, "userAbstraction")) == 2
+    core.advance(PASS_S)
     assert kinds(core) == ["balance_drift"]
 
 
@@ -602,13 +729,22 @@ def test_cash_is_not_adjusted_while_money_lies_on_a_dex_that_is_not_followed(cor
 
 
 @pytest.mark.parametrize("kind", ["perpDexs", "clearinghouseState"])
-def test_cash_is_not_adjusted_while_a_dex_does_not_tell(core: CoreSession, kind: str) -> None:
+@pytest.mark.parametrize("failing", [None, {"unreadable": 1}], ids=["no answer", "unreadable"])
+def test_cash_is_not_adjusted_while_a_dex_does_not_tell(
+    core: CoreSession, kind: str, failing: object
+) -> None:
     followed = core.answers["clearinghouseState"]
-    core.answers["perpDexs"] = [None, {"name": "xyz"}] if kind != "perpDexs" else lambda body: None
-    core.answers["clearinghouseState"] = lambda body: None if "dex" in body else followed(body)
+    core.answers["perpDexs"] = [None, {"name": "xyz"}] if kind != "perpDexs" else lambda body: failing
+    core.answers["clearinghouseState"] = lambda body: failing if "dex" in body else followed(body)
     core.unexplained_cash = Decimal(-9)
     core.advance(5 * PASS_S)
     assert found(core) == []
+    empty = {"accountValue": "0.0", "totalRawUsd": "0.0"}
+    nothing = {"marginSummary": empty, "assetPositions": [], "time": core.now_ms}
+    core.answers["perpDexs"] = [None, {"name": "xyz"}]
+    core.answers["clearinghouseState"] = lambda body: nothing if "dex" in body else followed(body)
+    core.advance(2 * PASS_S)
+    assert kinds(core) == ["balance_drift"]
 
 
 def test_a_difference_of_the_cash_that_was_waived_is_left(core: CoreSession) -> None:
@@ -627,6 +763,8 @@ def test_after_a_transfer_of_unknown_effect_the_cash_is_not_compared(core: CoreS
     core.unexplained_cash = Decimal(50)
     core.advance(4 * PASS_S)
     assert found(core) == []
+    show_transfers(core, {**transfer_row(core.now_ms, "1.0"), "delta": {"type": "novelty", "usdc": "5"}})
+    assert core.alert_codes().count("cash_unknown") == 1, "from the first one on nothing is compared"
 
 
 # -- positions -----------------------------------------------------------------------------------------------
