@@ -289,7 +289,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=300,
             description="How long an order or amend may wait here until request limits and earlier requests "
             "let it leave. After that it is never sent: the order fails (not_sent_too_late), the amend "
-            "changes nothing. Cancels wait as long as it takes.",
+            "changes nothing. Where the address has used up its actions, ten seconds more: one leaves in ten "
+            "seconds then. Cancels wait as long as it takes.",
         ),
     ] = 5.0
     startup_timeout_s: Annotated[
@@ -324,8 +325,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=200,
             le=1200,
             description="Request weight this process may use. The venue allows 1200 per address on the "
-            "internet: lower it when several processes share one. Below 600 a start takes minutes: "
-            "startup_timeout_s must allow them.",
+            "internet: lower it when several processes share one. Below 650 a start takes minutes, "
+            "below 400 a comparison too: startup_timeout_s and reconciliation.every_s must allow them.",
         ),
     ] = 1000
 

@@ -290,7 +290,9 @@ class HyperliquidGateway:
                         connect_seconds=options.connect_timeout_seconds,
                         progress=this_attempt,
                     )
-                if answer.status != HTTPStatus.TOO_MANY_REQUESTS and answer.status < 500:
+                # 429 is for the core, which counts the weight and holds orders too: repeated here, it would
+                # only use up more.
+                if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     return RequestAnswered(
                         request_id=effect.request_id, status=answer.status, body=answer.body
                     )

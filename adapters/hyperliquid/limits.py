@@ -45,10 +45,10 @@ STALE_ACTION_COST = 5
 """How many times an action counts that came after its own expiry."""
 
 _RESOLUTION_PART = 20
-_SLICE_PART = 4
-_SLICE_MAX = 240
-"""Twice the heaviest read (20, and 100 for 2,000 rows, sheet 9.1): one for what is asked again and again, one
-for what is asked after a reconnect."""
+_READS_PART = 2
+_ORDERS_PART = 4
+_SLICE_MAX = 200
+"""A comparison of the books with the venue fits into it, the longest answer with fills included: 184."""
 
 _SECOND_NS = 1_000_000_000
 _WINDOW_NS = 60 * _SECOND_NS
@@ -76,6 +76,9 @@ class RequestKind(StrEnum):
 
 _COUNTED_AS = {RequestKind.PATIENT_INFO: RequestKind.INFO}
 _NEVER_HELD = frozenset({RequestKind.CANCEL, RequestKind.RESOLUTION})
+_ALL = frozenset(RequestKind)
+_READS = frozenset({RequestKind.INFO})
+_ALL_BUT_READS = _ALL - _READS
 
 
 def action_weight(entries: int) -> int:
@@ -100,15 +103,15 @@ class WeightWindow:
     `share` is the part of the venue's limit that this process may use, for several processes on one address.
     `cancel_reserve` is the weight that only cancels may use. With `slices` no kind of request can take all of
     the rest: a twentieth of the limit is kept for questions about orders whose fate is open, and of what is
-    left orders and reads each keep up to 240, at most a quarter. Patient reads leave half to the others in
-    any case.
+    left up to 200 for reads (`reads_kept`, at most half) and as much for orders (at most a quarter). What
+    cancels use is taken from orders, not from what is kept for reads. Patient reads leave half to the
+    others, but may always use half of what is kept for reads.
     """
 
     __slots__ = (
         "_held_until_ns",
         "_hold_ns",
         "_limits",
-        "_own_limits",
         "_used",
         "_used_by",
         "_weights",
@@ -116,6 +119,7 @@ class WeightWindow:
         "has_slices",
         "limit",
         "read_limit",
+        "reads_kept",
     )
 
     def __init__(
@@ -138,7 +142,8 @@ class WeightWindow:
                 f"a weight of {self.cancel_limit} per minute with {cancel_reserve} reserved for cancels"
                 " leaves nothing for orders and reads"
             )
-        self.read_limit = self.limit - (min(_SLICE_MAX, self.limit // _SLICE_PART) if slices else 0)
+        self.reads_kept = min(_SLICE_MAX, self.limit // _READS_PART) if slices else 0
+        self.read_limit = self.limit - (min(_SLICE_MAX, self.limit // _ORDERS_PART) if slices else 0)
         self._limits = {
             RequestKind.CANCEL: self.cancel_limit,
             RequestKind.RESOLUTION: resolution_limit,
@@ -146,7 +151,6 @@ class WeightWindow:
             RequestKind.INFO: self.limit,
             RequestKind.PATIENT_INFO: (resolution_limit + 1) // 2,
         }
-        self._own_limits = {RequestKind.ORDER: self.read_limit, RequestKind.INFO: self.read_limit}
         self._weights: deque[Charge] = deque()
         self._used = 0
         self._used_by = dict.fromkeys(RequestKind, 0)
@@ -162,7 +166,14 @@ class WeightWindow:
 
     def most(self, kind: RequestKind) -> int:
         """The heaviest request of this kind that can ever be admitted."""
-        return min(self._limits[kind], self._own_limits.get(kind, self.cancel_limit))
+        if kind is RequestKind.ORDER:
+            return self.limit - self.reads_kept
+        return self.read_limit if kind is RequestKind.INFO else self._limits[kind]
+
+    def in_advance(self, weight: int, weight_max: int) -> int:
+        """What a read of this weight counts until its answer tells how many rows it has: its longest answer,
+        but no more than what is kept for reads, or it would have to wait until nobody trades any more."""
+        return max(weight, min(weight_max, self.reads_kept))
 
     def wait_ns(self, kind: RequestKind, weight: int, now_ns: int) -> int:
         """How long a request of this weight has to wait, 0 if it may go now. Counts nothing.
@@ -174,19 +185,29 @@ class WeightWindow:
                 f"a request of weight {weight} is above the limit of {self.most(kind)} per minute"
             )
         held_ns = 0 if kind in _NEVER_HELD else max(0, self._held_until_ns - now_ns)
-        excess = self.used(now_ns) + weight - self._limits[kind]
-        wait_ns = max(held_ns, self._until_free_ns(excess, None, now_ns))
-        if kind in self._own_limits:
-            excess = self._used_by[kind] + weight - self._own_limits[kind]
-            wait_ns = max(wait_ns, self._until_free_ns(excess, kind, now_ns))
-        return wait_ns
+        used = self.used(now_ns)
+        by_reads = self._used_by[RequestKind.INFO]
+        wait_ns = self._until_free_ns(used + weight - self._limits[kind], _ALL, now_ns)
+        if kind is RequestKind.ORDER:
+            excess = used - by_reads + weight - self.most(kind)
+            wait_ns = max(wait_ns, self._until_free_ns(excess, _ALL_BUT_READS, now_ns))
+        elif kind is RequestKind.INFO:
+            wait_ns = max(wait_ns, self._until_free_ns(by_reads + weight - self.most(kind), _READS, now_ns))
+        elif kind is RequestKind.PATIENT_INFO and weight <= self.reads_kept // 2:
+            excess = by_reads + weight - self.reads_kept // 2
+            among_reads_ns = max(
+                self._until_free_ns(excess, _READS, now_ns),
+                self._until_free_ns(used + weight - self.limit, _ALL, now_ns),
+            )
+            wait_ns = min(wait_ns, among_reads_ns)
+        return max(held_ns, wait_ns)
 
-    def _until_free_ns(self, excess: int, kind: RequestKind | None, now_ns: int) -> int:
-        """When so much weight (of this kind) has left the window."""
+    def _until_free_ns(self, excess: int, kinds: frozenset[RequestKind], now_ns: int) -> int:
+        """When so much weight (of these kinds) has left the window."""
         if excess <= 0:
             return 0
         for charge in self._weights:
-            if kind is None or charge.kind is kind:
+            if charge.kind in kinds:
                 excess -= charge.weight
                 if excess <= 0:
                     return charge.at_ns + _WINDOW_NS - now_ns
@@ -247,7 +268,8 @@ class AddressBudget:
     """Actions that one account address has left, counted entry by entry.
 
     Cancels may use more than orders: the smaller of twice the budget and the budget plus 100,000. Used up,
-    one action in ten seconds still goes through.
+    one action in ten seconds still goes through. A cancel that its own budget admits is not that one: whoever
+    cancels often would never place an order again.
     """
 
     __slots__ = ("_last_action_ns", "cap", "used")
@@ -270,17 +292,24 @@ class AddressBudget:
 
     def wait_ns(self, kind: RequestKind, entries: int, now_ns: int) -> int:
         """How long an action has to wait, 0 if it may go now. Counts nothing."""
-        limit = self.cap
-        if kind is RequestKind.CANCEL:
-            limit = min(self.cap + CANCEL_BUDGET_EXTRA, 2 * self.cap)
-        if self.used + entries <= limit or self._last_action_ns is None:
+        if self.used + entries <= self._limit(kind) or self._last_action_ns is None:
             return 0
         return max(0, self._last_action_ns + EXHAUSTED_INTERVAL_NS - now_ns)
 
-    def charge(self, entries: int, now_ns: int) -> None:
+    def _limit(self, kind: RequestKind) -> int:
+        if kind is RequestKind.CANCEL:
+            return min(self.cap + CANCEL_BUDGET_EXTRA, 2 * self.cap)
+        return self.cap
+
+    def is_short_of(self, entries: int) -> bool:
+        """Whether so many orders may have to wait until the last action is `EXHAUSTED_INTERVAL_NS` ago."""
+        return self.used + entries > self.cap
+
+    def charge(self, kind: RequestKind, entries: int, now_ns: int) -> None:
         """Counts an action that goes out, whatever its outcome will be."""
         self.used += entries
-        self._last_action_ns = now_ns
+        if kind is not RequestKind.CANCEL or self.used > self._limit(kind):
+            self._last_action_ns = now_ns
 
     def charge_stale(self, entries: int) -> None:
         """Counts the rest of an action that was refused as expired: five times its entries in all."""
@@ -304,5 +333,5 @@ class RequestLimits:
         wait = max(self.window.wait_ns(kind, weight, now_ns), self.address.wait_ns(kind, entries, now_ns))
         if wait == 0:
             self.window.charge(kind, weight, now_ns)
-            self.address.charge(entries, now_ns)
+            self.address.charge(kind, entries, now_ns)
         return wait

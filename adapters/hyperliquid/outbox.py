@@ -29,7 +29,7 @@ from adapters.hyperliquid.answers import (
     read_answer,
 )
 from adapters.hyperliquid.context import MS, SECOND, Context
-from adapters.hyperliquid.limits import RequestKind
+from adapters.hyperliquid.limits import EXHAUSTED_INTERVAL_NS, RequestKind
 from adapters.hyperliquid.nonces import NonceError
 from adapters.hyperliquid.reason_codes import MODIFY_REPLACEMENT_REFUSED, Outcome, Refusal
 from adapters.hyperliquid.symbols import UnknownCoin
@@ -170,7 +170,7 @@ class Outbox:
 
     def _give_up_late(self) -> None:
         """Orders and amends that have waited so long that the market they were meant for may be gone."""
-        wait_ms = self._context.order_wait_ms
+        wait_ms = self._wait_ms()
         if not wait_ms:
             return
         latest_ns = self._context.now_ns() - wait_ms * MS
@@ -180,9 +180,18 @@ class Outbox:
         while self._amends and self._amends[0].since_ns <= latest_ns:
             self._give_up_amend(self._amends.popleft(), "amend_not_sent_too_late", why)
 
+    def _wait_ms(self) -> int:
+        """How old an order may become here. Where the address has used up its actions, one leaves in ten
+        seconds: an order that could not wait for that would never leave, however seldom one is placed."""
+        wait_ms = self._context.order_wait_ms
+        entries = max([GATHERED_MAX, *(len(group.order_ids) for group in islice(self._groups, 1))])
+        if wait_ms and self._context.limits.address.is_short_of(entries):
+            wait_ms += EXHAUSTED_INTERVAL_NS // MS
+        return wait_ms
+
     def _wake_for_the_next_late(self) -> None:
         """Nothing else need happen until then."""
-        wait_ms = self._context.order_wait_ms
+        wait_ms = self._wait_ms()
         since_ns = [group.since_ns for group in islice(self._groups, 1)]
         since_ns += [amend.since_ns for amend in islice(self._amends, 1)]
         if wait_ms and since_ns:

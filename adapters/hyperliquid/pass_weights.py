@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-from adapters.hyperliquid.info_requests import WEIGHT_DEFAULT, WEIGHT_LIGHT
+from collections.abc import Iterable
+
+from adapters.hyperliquid import info_requests
+from adapters.hyperliquid.info_requests import InfoRequest
 from adapters.hyperliquid.limits import WeightWindow
+from adapters.hyperliquid.read_times import all_asked_ns
 
-__all__ = ["shortest_period_s", "weight_per_minute"]
+__all__ = ["pass_questions", "shortest_period_s"]
 
-_MONEY = 2 * WEIGHT_DEFAULT
-"""Funding and transfers. What the rows of answers weigh comes on top, everywhere."""
+_ANYONE = "0x" + "0" * 40
+"""What a question weighs does not depend on the account."""
+
+_BETWEEN = info_requests.user_rate_limit(_ANYONE)
+"""Asked every few minutes, and so between two comparisons."""
+
+_SECOND_NS = 1_000_000_000
+_MINUTE_S = 60
 
 
-def weight_per_minute(every_s: int, thorough_every_s: int, dexes: int) -> int:
-    """The questions alone: open orders and the account's state on each dex, the fills, the venue's clock; and
-    in thorough comparisons funding and transfers."""
-    light = dexes * (WEIGHT_DEFAULT + WEIGHT_LIGHT) + WEIGHT_DEFAULT + WEIGHT_LIGHT
-    # Rounded up.
-    return -(-60 * light // every_s) - (-60 * _MONEY // max(every_s, thorough_every_s))
+def pass_questions(dexes: int, *, is_thorough: bool) -> list[InfoRequest]:
+    """What one comparison asks: the account's state and open orders on each dex, the venue's clock and the
+    fills; in a thorough one funding and transfers too."""
+    questions = [info_requests.clearinghouse_state(_ANYONE) for _ in range(dexes)]
+    questions += [info_requests.frontend_open_orders(_ANYONE) for _ in range(dexes)]
+    questions.append(info_requests.exchange_status())
+    if is_thorough:
+        questions.append(info_requests.user_funding(_ANYONE, 0))
+        questions.append(info_requests.user_non_funding_ledger_updates(_ANYONE, 0))
+    questions.append(info_requests.user_fills_by_time(_ANYONE, 0))
+    return questions
 
 
 def shortest_period_s(thorough_every_s: int, dexes: int, granted: int) -> int:
-    """The least `every_s` with which the comparisons fit into a granted weight per minute."""
-    every_s, for_reads = 1, WeightWindow(weight_per_minute=granted).read_limit
-    while weight_per_minute(every_s, thorough_every_s, dexes) > for_reads:
-        every_s += 1
-    return every_s
+    """The least period in which each comparison is through before the next one is due, with a granted weight
+    per minute of which nothing else is used."""
+    questions = [_BETWEEN, *pass_questions(dexes, is_thorough=True)]
+    alone_ns = all_asked_ns(WeightWindow(weight_per_minute=granted), questions, 0)
+    # One that has to wait meets nothing of the one before if that was through more than a minute earlier.
+    longest_s = -(-alone_ns // _SECOND_NS) + _MINUTE_S + 1
+    periods_s = range(1, longest_s)
+    return next((s for s in periods_s if _never_waits(s, thorough_every_s, dexes, granted)), longest_s)
+
+
+def _never_waits(every_s: int, thorough_every_s: int, dexes: int, granted: int) -> bool:
+    """Whether as many comparisons as can begin within a minute fit into it, the last one's fills counted in
+    advance."""
+    window = WeightWindow(weight_per_minute=granted)
+    fills = info_requests.user_fills_by_time(_ANYONE, 0)
+    light, thorough = (_weight(pass_questions(dexes, is_thorough=is_so)) for is_so in (False, True))
+    many = -(-_MINUTE_S // every_s)
+    many_thorough = -(-_MINUTE_S // max(every_s, thorough_every_s))
+    weight = _BETWEEN.weight + many * light + many_thorough * (thorough - light)
+    in_advance = window.in_advance(fills.weight, fills.weight_max) - fills.weight
+    return weight + in_advance <= window.read_limit
+
+
+def _weight(questions: Iterable[InfoRequest]) -> int:
+    return sum(question.weight for question in questions)

@@ -1,7 +1,8 @@
 """Reads that the core has asked for: paced by the weight limit, each answered once to whoever asked.
 
 How many rows an answer will have, and so what it weighs, is known only afterwards; until then a read counts
-with the longest answer that it can have, so that no answer takes what is kept for cancels.
+with the longest answer that it can have, so that no answer takes what is kept for cancels. Only where the
+limit is too low for that it counts less, since a read that nothing makes room for would wait for ever.
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ AnswerHandler = Callable[[bytes | None], None]
 _HTTP_ERROR = "http_"
 """How the reason begins when there was an answer, with an error status: it listed no rows."""
 
-_TOO_MANY = f"{_HTTP_ERROR}{TOO_MANY_REQUESTS}"
-
 
 @dataclass(slots=True, frozen=True)
 class _Asked:
     """A read that has left, and the weight it was counted with."""
 
+    kind: RequestKind
     request: InfoRequest
     handler: AnswerHandler
     charge: Charge
@@ -70,8 +70,7 @@ class Queries:
             request, handler = waiting[0]
             weight = request.weight
             if window.has_slices:
-                # Where the limit is too low for the longest answer, the read waits for an empty minute.
-                weight = max(weight, min(request.weight_max, window.most(kind)))
+                weight = window.in_advance(weight, request.weight_max)
             wait_ns = window.wait_ns(kind, weight, context.now_ns())
             if wait_ns:
                 context.set_deadline(wait_ns, "flush")
@@ -79,12 +78,13 @@ class Queries:
             waiting.popleft()
             request_id = context.next_request_id()
             charge = window.charge(kind, weight, context.now_ns())
-            self._out[request_id] = _Asked(request, handler, charge)
+            self._out[request_id] = _Asked(kind, request, handler, charge)
             context.effect(Query(request_id=request_id, body=request.body))
         return True
 
     def answered(self, request_id: int, status: int, body: bytes) -> bool:
-        """Hand out an answer; False when no read has this id."""
+        """Hand out an answer; False when no read has this id. What the venue refuses for its limit is asked
+        again when the hold that follows is over; whoever asked waits on, but for what is never held."""
         asked = self._out.pop(request_id, None)
         if asked is None:
             return False
@@ -92,6 +92,10 @@ class Queries:
         context.stamp(Source.QUERY)
         context.heed_status(status)
         self._settle(asked, _row_count(body) if status == 200 and request.rows_per_weight else 0)
+        has_slices = context.limits.window.has_slices
+        if status == TOO_MANY_REQUESTS and has_slices and asked.kind is not RequestKind.RESOLUTION:
+            self._waiting[asked.kind].appendleft((request, asked.handler))
+            return True
         asked.handler(body if status == 200 else None)
         return True
 
@@ -106,8 +110,6 @@ class Queries:
             context.limits.window.give_back(asked.charge, asked.charge.weight)
         elif reason.startswith(_HTTP_ERROR):
             self._settle(asked, 0)
-            if reason.startswith(_TOO_MANY):
-                context.heed_status(TOO_MANY_REQUESTS)
         asked.handler(None)
         return True
 

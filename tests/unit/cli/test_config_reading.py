@@ -182,11 +182,11 @@ def test_a_mistake_says_where_what_was_found_what_is_allowed_and_what_was_meant(
         ("limits.not_found_limit = 0", "limits.not_found_limit", "a whole number from 1 to 100"),
         ("limits.not_found_span_s = 4", "limits.not_found_span_s", "a whole number from 5 to 3600"),
         ("shutdown.timeout_s = inf", "shutdown.timeout_s", "a number from 0.1 to 600"),
-        ("limits.request_weight_per_minute = 260", "limits.request_weight_per_minute", "at least 595"),
+        ("limits.request_weight_per_minute = 400", "limits.request_weight_per_minute", "at least 643"),
         (
-            "limits.request_weight_per_minute = 260",
+            "limits.request_weight_per_minute = 400",
             "limits.request_weight_per_minute",
-            "startup_timeout_s to 190",
+            "startup_timeout_s to 70",
         ),
         (
             "limits = { request_weight_per_minute = 199 }",
@@ -216,7 +216,7 @@ def test_each_mistake_is_explained(tmp_path: Path, text: str, path: str, hint: s
 
 def test_a_low_weight_goes_with_a_start_that_may_take_its_time(tmp_path: Path) -> None:
     limits = "limits = { request_weight_per_minute = 260, startup_timeout_s = 190 }"
-    assert _load(tmp_path, limits).limits.request_weight_per_minute == 260
+    assert _load(tmp_path, f"{limits}\nreconciliation.every_s = 121").limits.request_weight_per_minute == 260
 
 
 def test_each_further_dex_takes_its_weight_at_the_start(tmp_path: Path) -> None:
@@ -229,12 +229,12 @@ def test_each_further_dex_takes_its_weight_at_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("limits.request_weight_per_minute = 200\nreconciliation.every_s = 30", "at least 75"),
+        ("limits.request_weight_per_minute = 200\nreconciliation.every_s = 30", "at least 181"),
         (
             "limits.request_weight_per_minute = 200\nvenue.trading_pairs = ['BTC-USD', 'xyz:GOLD-USD']",
-            "at least 95",
+            "at least 181",
         ),
-        ("limits.request_weight_per_minute = 1000\nreconciliation.every_s = 5", None),
+        ("limits.request_weight_per_minute = 1000\nreconciliation.every_s = 7", None),
     ],
 )
 def test_comparisons_that_do_not_fit_into_the_request_weight_are_a_mistake(

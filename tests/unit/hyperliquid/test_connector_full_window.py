@@ -145,6 +145,52 @@ def test_a_cancel_is_sent_however_old_it_is() -> None:
     assert not core.events_of(OrderFailed)
 
 
+def used_up() -> CoreSession:
+    """A core whose address has no actions left, but one in ten seconds."""
+    core = CoreSession()
+    core.answers["userRateLimit"] = {"nRequestsUsed": 10_000, "nRequestsCap": 10_000}
+    return core.ready()
+
+
+def test_with_its_actions_used_up_an_order_waits_for_the_one_in_ten_seconds() -> None:
+    core = used_up()
+    core.open(1)
+    core.advance(1)
+    second = core.buy()
+    core.advance(8.999)
+    assert core.state(second) == "pending_create"
+    core.advance(0.001)
+    assert core.state(second) == "pending_submit"
+    core.assert_consistent()
+
+
+def test_with_its_actions_used_up_one_who_cancels_often_can_still_place() -> None:
+    core = used_up()
+    resting = [core.open(1)]
+    for oid in range(2, 6):
+        core.advance(9)
+        core.cancel(resting.pop())
+        core.answer_cancels("success")
+        order = core.buy()
+        core.advance(1)
+        core.answer_orders({"resting": {"oid": oid}})
+        resting.append(order)
+        assert core.state(order) == "open"
+
+
+def test_with_its_actions_used_up_an_order_grows_old_too() -> None:
+    core = used_up()
+    core.open(1)
+    order = core.place(*["0.01"] * 60)[-1]
+    late = core.place(*["0.01"] * 60)[-1]
+    core.advance(10)
+    assert core.state(order) == "pending_submit"
+    core.advance(4.999)
+    assert core.state(late) == "pending_create"
+    core.advance(0.001)
+    assert (core.state(late), core.view(late).reason_code) == ("failed", "not_sent_too_late")
+
+
 def test_an_order_waits_as_long_as_it_takes_where_a_recording_knew_no_limit() -> None:
     core, _ = busy(order_wait_ms=0)
     order = core.buy()
@@ -260,14 +306,36 @@ def test_orders_refused_together_make_one_wait() -> None:
     assert core.alert_codes().count("rate_limited") == 1
 
 
-def test_a_read_that_was_refused_again_and_again_makes_orders_wait_too() -> None:
+def test_a_read_that_is_refused_makes_orders_wait_and_is_asked_again_by_itself() -> None:
     core = CoreSession().ready()
     core.answers.pop("frontendOpenOrders")
     core.advance(MINUTE)
-    core.fail(core.take_query("frontendOpenOrders"), "http_429: null")
-    core.buy()
-    assert not core.sends
-    assert "rate_limited" in core.alert_codes()
+    before = asked(core, "frontendOpenOrders")
+    for _ in range(2):
+        core.answer_raw(core.take_query("frontendOpenOrders"), HTTP_429, status=429)
+        core.advance(1.999)
+        assert not [query for query in core.queries if query.body["type"] == "frontendOpenOrders"]
+        core.buy()
+        assert not core.sends
+        core.advance(0.001)
+        core.answer_orders({"resting": {"oid": 1}})
+    assert core.alert_codes().count("rate_limited") == 2
+    assert asked(core, "frontendOpenOrders") == before + 2
+    core.answer(core.take_query("frontendOpenOrders"), [])
+    core.advance(30)
+    assert asked(core, "frontendOpenOrders") == before + 2, "an answer that is good ends it"
+
+
+def test_a_question_about_an_open_fate_that_is_refused_is_asked_again_without_the_hold() -> None:
+    core = CoreSession().ready()
+    order = core.buy()
+    core.answers.pop("orderStatus", None)
+    core.fail(core.take_send())
+    core.answer_raw(core.take_query("orderStatus"), HTTP_429, status=429)
+    assert not core.queries, "it has its own pace"
+    core.advance(1)
+    assert core.take_query("orderStatus")
+    assert core.order(order).outcome_unknown
 
 
 # -- what a failed read weighs -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.hyperliquid.pass_weights import weight_per_minute
+from adapters.hyperliquid.pass_weights import pass_questions
 from domain.discrepancies import DiscrepancyKind, discrepancy_id_of
 from domain.effects import Query
 from domain.enums import Source
@@ -599,7 +599,11 @@ def test_comparisons_weigh_what_they_are_said_to_weigh() -> None:
     weight = sum(
         weights.get(effect.body["type"], 20) for effect in core.effects[before:] if isinstance(effect, Query)
     )
-    assert weight == 4 * weight_per_minute(every_s, thorough_every_s, dexes=1)
+    light, thorough = (
+        sum(question.weight for question in pass_questions(1, is_thorough=is_thorough))
+        for is_thorough in (False, True)
+    )
+    assert weight == 4 * (5 * light + thorough)
 
 
 def test_leverage_that_was_changed_elsewhere_is_found_and_taken_over(core: CoreSession) -> None:

@@ -1,5 +1,7 @@
 """Nothing is sent above the venue's limits, and cancels get through when orders have to wait."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,19 +100,48 @@ def test_the_told_wait_is_enough_although_charges_came_in_out_of_order() -> None
 
 def test_orders_and_reads_leave_something_to_each_other_and_to_questions_about_open_fates() -> None:
     window = WeightWindow()
-    assert fill_up(window, ORDER) == 800
-    assert fill_up(window, INFO) == 240
+    assert fill_up(window, ORDER) == 840
+    assert fill_up(window, INFO) == 200
     assert fill_up(window, RESOLUTION) == 60
     assert fill_up(window, CANCEL) == 100
     window = WeightWindow()
-    assert [fill_up(window, kind) for kind in (INFO, ORDER, RESOLUTION, CANCEL)] == [800, 240, 60, 100]
+    assert [fill_up(window, kind) for kind in (INFO, ORDER, RESOLUTION, CANCEL)] == [840, 200, 60, 100]
+
+
+@pytest.mark.parametrize("weight", [200, 250, 400, 620, 1_000, 1_200])
+def test_what_is_kept_for_reads_is_there_however_much_is_ordered_and_cancelled(weight: int) -> None:
+    window = WeightWindow(weight_per_minute=weight)
+    kept = window.in_advance(20, 120)
+    read_ns, sent = [0], 0
+    for second in range(10 * 60):
+        now_ns = second * SECOND
+        while not admit(window, ORDER, 1, now_ns):
+            sent += 1
+            if sent % 2:
+                window.charge(CANCEL, 1, now_ns)
+        if not admit(window, INFO, kept, now_ns):
+            read_ns.append(now_ns)
+    assert max(later - earlier for earlier, later in itertools.pairwise(read_ns)) <= 61 * SECOND
+
+
+def test_patient_reads_go_on_beside_orders_that_use_all_there_is() -> None:
+    window = WeightWindow(weight_per_minute=1_000)
+    assert fill_up(window, ORDER) == 650
+    assert fill_up(window, PATIENT) == 100
+    assert admit(window, INFO, 100, 0) == 0
+
+
+def test_a_read_never_counts_more_in_advance_than_is_kept_for_reads() -> None:
+    assert WeightWindow(weight_per_minute=200).in_advance(20, 120) == 45
+    assert WeightWindow(weight_per_minute=200).in_advance(60, 60) == 60, "its own weight it has in any case"
+    assert WeightWindow(weight_per_minute=400).in_advance(20, 120) == 120
 
 
 def test_cancels_may_take_everything_and_patient_reads_at_most_half_of_what_cancels_leave() -> None:
     assert fill_up(WeightWindow(), CANCEL) == 1_200
     window = WeightWindow()
     assert fill_up(window, PATIENT) == 550
-    assert fill_up(window, INFO) == 250, "patient reads are reads"
+    assert fill_up(window, INFO) == 290, "patient reads are reads"
     assert fill_up(window, PATIENT) == 0
 
 
@@ -125,7 +156,7 @@ def test_what_was_counted_for_rows_in_advance_is_free_again_when_there_were_fewe
     window.settle(charge, 20, 3, 10 * SECOND)
     assert window.used(10 * SECOND) == 23
     assert window.used(MINUTE) == 3, "rows count from when they were answered"
-    assert fill_up(window, INFO, MINUTE) == 797
+    assert fill_up(window, INFO, MINUTE) == 837
 
 
 def test_an_answer_after_more_than_a_minute_gives_nothing_back_twice() -> None:
@@ -191,7 +222,7 @@ def test_orders_stop_at_the_budget_of_the_address_and_cancels_go_on() -> None:
     budget = AddressBudget(used=9_990, cap=10_000)
     assert budget.remaining == 10
     assert budget.wait_ns(ORDER, 10, 0) == 0
-    budget.charge(10, 0)
+    budget.charge(ORDER, 10, 0)
     assert budget.remaining == 0
     assert budget.wait_ns(ORDER, 1, SECOND) == 9 * SECOND
     assert budget.wait_ns(CANCEL, 1, SECOND) == 0
@@ -200,9 +231,16 @@ def test_orders_stop_at_the_budget_of_the_address_and_cancels_go_on() -> None:
 @pytest.mark.parametrize(("cap", "cancel_limit"), [(10_000, 20_000), (1_000_000, 1_100_000)])
 def test_cancels_have_the_larger_budget_of_the_sheet(cap: int, cancel_limit: int) -> None:
     budget = AddressBudget(used=cancel_limit - 5, cap=cap)
-    budget.charge(0, 0)
+    budget.charge(ORDER, 0, 0)
     assert budget.wait_ns(CANCEL, 5, 0) == 0
     assert budget.wait_ns(CANCEL, 6, 0) == 10 * SECOND
+
+
+def test_cancels_within_their_own_budget_do_not_hold_orders_up() -> None:
+    limits = RequestLimits(address=AddressBudget(used=10_000, cap=10_000))
+    assert limits.admit_action(ORDER, 1, 0) == 0
+    assert limits.admit_action(CANCEL, 1, 9 * SECOND) == 0
+    assert limits.admit_action(ORDER, 1, 10 * SECOND) == 0
 
 
 def test_an_exhausted_address_may_send_one_action_in_ten_seconds() -> None:
@@ -233,13 +271,13 @@ def test_an_action_that_has_to_wait_is_counted_nowhere() -> None:
 
 def test_a_stale_action_costs_five_times_its_entries() -> None:
     budget = AddressBudget()
-    budget.charge(3, 0)
+    budget.charge(ORDER, 3, 0)
     budget.charge_stale(3)
     assert budget.used == 15
 
 
 def test_the_venues_own_count_replaces_ours() -> None:
     budget = AddressBudget()
-    budget.charge(7, 0)
+    budget.charge(ORDER, 7, 0)
     budget.synchronize(used=2_890, cap=2_864_574)
     assert (budget.used, budget.remaining) == (2_890, 2_861_684)
