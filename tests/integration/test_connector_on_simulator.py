@@ -232,6 +232,8 @@ def test_a_thousand_orders_from_ten_threads_are_all_recorded_once() -> None:
                     for i in ids
                 ),
             )
+            views = [view for i in ids if (view := connector.order(i)) is not None]
+            assert "not_sent_too_late" not in {view.reason_code for view in views}
             await world.until_recorded()
             recorded = [e.originator_id for _, e in world.ledger.read(topics=("order.created",))]
             assert sorted(recorded) == sorted(ids)

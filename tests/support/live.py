@@ -74,6 +74,9 @@ class Live:
     """How long the venue takes an order after it is announced: longer than any disk holds one up. Whoever
     waits for the proof that an order is absent makes it short."""
 
+    order_wait_ms = 60_000
+    """How long an order may wait here, for the same reason."""
+
     def __init__(self, sim: Simulator, folder: Path, seed: int) -> None:
         self.sim = sim
         self.folder = folder
@@ -100,6 +103,7 @@ class Live:
             "trading_pairs": (PAIR,),
             "signer": self.account,
             "order_ttl_ms": self.order_ttl_ms,
+            "order_wait_ms": self.order_wait_ms,
             **options,
         }
         self.connector = HyperliquidPerpetualConnector(
