@@ -1,7 +1,12 @@
-"""Carrying out a reconciliation: ledger and venue side by side, and what is to be recorded about it."""
+"""Carrying out a reconciliation: ledger and venue side by side, and what is to be recorded about it.
+
+One answer takes no execution back, nor its numbers: the venue is asked again a grace time later, since the
+list may come from a server that lags behind.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +35,7 @@ from adapters.storage.errors import LedgerInUseError
 from adapters.storage.ledger import OrderLedger
 from domain.account import Account
 from domain.client_order_tracker import ClientOrderTracker
-from domain.discrepancies import Books, Discrepancy, DiscrepancyKind, VenueReport, Window
+from domain.discrepancies import Books, CorrectFill, Discrepancy, DiscrepancyKind, VenueReport, Window
 from domain.enums import Source
 from domain.events import (
     AccountDiscrepancyFound,
@@ -110,18 +115,38 @@ async def reconcile(
 
     Raises `CommandError` with the fitting exit code, and the errors of storage and projections.
     """
+    if client is None:
+        async with InfoClient(question.network.http_url) as own:
+            return await _reconcile(question, wish, on_progress, own)
+    return await _reconcile(question, wish, on_progress, client)
+
+
+async def _reconcile(
+    question: Question, wish: Wish, on_progress: Progress | None, client: InfoClient
+) -> Reconciled:
     with _opened(question.ledger, writer=wish.writes) as ledger:
         with _books(question, ledger, writes=wish.writes) as books:
             begun = _begin(question, books)
         clock_ns = time.time_ns()
-        if client is None:
-            async with InfoClient(question.network.http_url) as own:
-                report = await _ask(question, begun, own, on_progress)
-        else:
-            report = await _ask(question, begun, client, on_progress)
+        report = await _ask(question, begun, client, on_progress)
         # Read again: the venue took its time, and the process that keeps the ledger went on meanwhile.
         with _books(question, ledger, writes=wish.writes) as books:
-            return _Comparison(question, wish, ledger, books, report, begun, clock_ns).result()
+            compared = _Comparison(question, wish, ledger, books, report, begun, clock_ns)
+            if not (suspected := compared.corrected_fills()):
+                return compared.result()
+        await asyncio.sleep(question.grace_ms / 1_000)
+        clock_ns = time.time_ns()
+        report = await _ask(question, begun, client, on_progress)
+        with _books(question, ledger, writes=wish.writes) as books:
+            compared = _Comparison(question, wish, ledger, books, report, begun, clock_ns)
+            if compared.corrected_fills() - suspected:
+                raise CommandError(
+                    "The venue's list of fills was asked for twice, and the second answer contradicts more "
+                    "executions than the first: some server of the venue lags behind. Nothing was changed; "
+                    "ask again in a minute.",
+                    ExitCode.UNREACHABLE,
+                )
+            return compared.result()
 
 
 def chosen_account(ledger: Path, views: Path, account: str | None, network: str | None) -> AccountOpened:
@@ -245,6 +270,14 @@ class _Comparison:
         self._books = msgspec.structs.replace(books.read(report), clock_ns=clock_ns, waived_ids=waived)
         self._compared = compare(self._books, report, grace_ms=question.grace_ms)
 
+    def corrected_fills(self) -> frozenset[str]:
+        """The findings, by id, for which this run would take an execution back or change its numbers."""
+        return frozenset(
+            found.discrepancy_id
+            for found in self._compared.discrepancies
+            if isinstance(found.repair, CorrectFill) and self._is_repaired(found)
+        )
+
     def result(self) -> Reconciled:
         self._refuse_the_future()
         found = self._compared.discrepancies
@@ -336,7 +369,7 @@ class _Comparison:
         pending = []
         for each in found:
             waive = each.discrepancy_id in self._wish.waive
-            if not waive and (not self._wish.repair or self._is_waived(each)):
+            if not waive and not self._is_repaired(each):
                 continue
             apply_discrepancy(each, tracker, account, actor=self._wish.actor, repair=not waive)
             if waive:
@@ -387,6 +420,11 @@ class _Comparison:
         if kind is DiscrepancyKind.UNBOOKED_TRANSFER:
             return _is_whole(report.transfers_window)
         return kind not in _OF_FILLS or _is_whole(report.fills_window)
+
+    def _is_repaired(self, found: Discrepancy) -> bool:
+        """Whether it is wished to mend this finding."""
+        is_left = found.discrepancy_id in self._wish.waive or self._is_waived(found)
+        return self._wish.repair and not is_left
 
     def _is_waived(self, found: Discrepancy) -> bool:
         known = self._open.get(found.discrepancy_id)

@@ -19,9 +19,11 @@ import pytest
 from adapters.cli import reconcile as reconcile_command
 from adapters.cli.exit_codes import CommandError, ExitCode
 from adapters.cli.main import main
+from adapters.cli.reconciled import Reconciled
 from adapters.cli.reconciling import Question, Wish, reconcile
 from adapters.hyperliquid.connector import VENUE
 from adapters.hyperliquid.info_client import InfoClient, InfoClientOptions
+from adapters.hyperliquid.info_requests import InfoRequest
 from adapters.hyperliquid.networks import simulator_network
 from adapters.runtime.clock import SteadyClock
 from adapters.simulator.app import SimulatorOptions
@@ -202,6 +204,11 @@ class Desk:
     # -- asking --------------------------------------------------------------------------------------------
 
     def reconcile(self, *arguments: str) -> Answer:
+        if "--apply" in arguments and "--config" not in arguments:
+            # It waits for a grace time before it takes an execution back.
+            config = self.ledger.with_name("hasty.toml")
+            config.write_text("[reconciliation]\ngrace_s = 0.5\n")
+            arguments = ("--config", str(config), *arguments)
         code = main(["reconcile", "--ledger", str(self.ledger), "--simulator-url", self.sim.url, *arguments])
         written = self._capsys.readouterr()
         return Answer(code, written.out, written.err)
@@ -769,6 +776,70 @@ def test_a_venue_that_is_not_there_is_unreachable(desk: Desk) -> None:
     with pytest.raises(CommandError, match="Nothing was compared") as refused:
         asyncio.run(ask())
     assert refused.value.exit_code is ExitCode.UNREACHABLE
+
+
+class ForgettingClient(InfoClient):
+    """Some of its answers about fills come from a server that has none of them yet."""
+
+    def __init__(self, url: str, *, forgets: int) -> None:
+        super().__init__(url)
+        self._forgets = forgets
+        self.lists = 0
+
+    async def ask(self, request: InfoRequest) -> bytes:
+        if request.body["type"] != "userFillsByTime":
+            return await super().ask(request)
+        self.lists += 1
+        return b"[]" if self.lists == self._forgets else await super().ask(request)
+
+
+def repaired_by(desk: Desk, *, forgets: int) -> tuple[Reconciled, int]:
+    """What a repair finds when one of the lists of fills is empty, and how many it asked for."""
+
+    async def ask() -> tuple[Reconciled, int]:
+        network = simulator_network(desk.sim.url)
+        question = Question(
+            ledger=desk.ledger,
+            views=desk.live.views_path,
+            account=desk.account,
+            network=network,
+            grace_ms=200,
+        )
+        async with ForgettingClient(network.http_url, forgets=forgets) as client:
+            return await reconcile(question, Wish(repair=True), client=client), client.lists
+
+    return asyncio.run(ask())
+
+
+def a_round_trip(desk: Desk) -> None:
+    """Bought and sold again: without both the position is the same."""
+
+    async def act(live: Live) -> None:
+        for buys in (True, False):
+            trade, factor = (live.connector.buy, "1.02") if buys else (live.connector.sell, "0.98")
+            order = trade(PAIR, Decimal("0.02"), live.price(factor))
+            await live.until_state(order, "filled")
+
+    desk.session(act)
+    desk.later()
+
+
+def test_one_list_without_a_round_trip_takes_nothing_back(desk: Desk) -> None:
+    a_round_trip(desk)
+    before = desk.position
+    result, lists = repaired_by(desk, forgets=1)
+    assert (result.findings, lists) == ((), 2)
+    assert desk.position == before
+
+
+def test_a_second_list_that_contradicts_the_first_one_takes_nothing_back(desk: Desk) -> None:
+    a_fill_that_never_happened(desk)
+    a_round_trip(desk)
+    before = desk.position
+    with pytest.raises(CommandError, match="Nothing was changed") as refused:
+        repaired_by(desk, forgets=2)
+    assert refused.value.exit_code is ExitCode.UNREACHABLE
+    assert desk.position == before
 
 
 def test_who_waits_sees_what_the_venue_is_asked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
