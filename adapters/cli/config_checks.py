@@ -33,8 +33,9 @@ _TRADING_PAIR = re.compile(r"[^\s\-]+-[A-Z0-9]+")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_ANSWERS_S = 10
-"""For the answers themselves, where the questions have to wait for minutes."""
+_ANSWERS_S = 60
+"""For the answers themselves, and for what is asked anew when a stream is lost meanwhile, where the questions
+have to wait for minutes."""
 
 
 class Mistake(msgspec.Struct, frozen=True):

@@ -186,7 +186,7 @@ def test_a_mistake_says_where_what_was_found_what_is_allowed_and_what_was_meant(
         (
             "limits.request_weight_per_minute = 400",
             "limits.request_weight_per_minute",
-            "startup_timeout_s to 70",
+            "startup_timeout_s to 120",
         ),
         (
             "limits = { request_weight_per_minute = 199 }",
@@ -215,7 +215,7 @@ def test_each_mistake_is_explained(tmp_path: Path, text: str, path: str, hint: s
 
 
 def test_a_low_weight_goes_with_a_start_that_may_take_its_time(tmp_path: Path) -> None:
-    limits = "limits = { request_weight_per_minute = 260, startup_timeout_s = 190 }"
+    limits = "limits = { request_weight_per_minute = 260, startup_timeout_s = 240 }"
     assert _load(tmp_path, f"{limits}\nreconciliation.every_s = 121").limits.request_weight_per_minute == 260
 
 
