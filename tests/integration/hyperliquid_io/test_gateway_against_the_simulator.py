@@ -264,7 +264,7 @@ def test_questions_outlast_an_outage() -> None:
     async def scenario() -> None:
         async with desk(options=GatewayOptions(retry_base_seconds=0.0)) as running:
             inject = running.simulator.faults.inject
-            inject(Fault("http_status", info="meta", params={"status": 429}))
+            inject(Fault("http_status", info="meta", params={"status": 500}))
             inject(Fault("answer_lost", info="meta"))
             inject(Fault("http_status", info="meta", params={"status": 502}))
             meta = await running.ask(type="meta")
