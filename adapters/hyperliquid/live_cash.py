@@ -21,7 +21,7 @@ from adapters.hyperliquid.booked_lately import BookedLately
 from adapters.hyperliquid.context import MS, Context
 from adapters.hyperliquid.findings import Findings
 from adapters.hyperliquid.messages import MessageError, read_account_mode
-from adapters.hyperliquid.queries import AnswerHandler, Queries
+from adapters.hyperliquid.queries import Queries
 from adapters.hyperliquid.symbols import SymbolError, dex_names
 from adapters.hyperliquid.transfer_effects import collateral_effect
 from adapters.hyperliquid.venue_told import VenueTold
@@ -55,7 +55,7 @@ class _Suspicion:
     is_all_here: bool = False
     """Whether the venue, asked since, says that all of the account's cash is where this session looks."""
     unasked: dict[str, None] = field(default_factory=dict)
-    """The other dexes whose answer is not there."""
+    """The other dexes whose answer is not there yet."""
 
 
 class LiveCash:
@@ -179,10 +179,8 @@ class LiveCash:
             if self._unanswered:
                 return  # what was asked about another difference: one chain of questions at a time
             self._suspicion = suspicion = _Suspicion(difference, now_ns)
-            self._ask(
-                info_requests.user_abstraction(self._context.account_address),
-                partial(self._on_mode, suspicion),
-            )
+            request = info_requests.user_abstraction(self._context.account_address)
+            self._ask(suspicion, "userAbstraction", request, partial(self._on_mode, suspicion))
         elif seen.is_all_here and now_ns - seen.seen_ns >= self._findings.grace_ms * MS:
             self._suspicion = None
             self._findings.record(found, repair=True)
@@ -194,64 +192,49 @@ class LiveCash:
                 level="error",
             )
 
-    def _ask(self, request: info_requests.InfoRequest, handler: AnswerHandler) -> None:
+    def _ask(
+        self,
+        suspicion: _Suspicion,
+        what: str,
+        request: info_requests.InfoRequest,
+        read: Callable[[bytes], None],
+    ) -> None:
+        """Ask something about a suspicion. Without an answer that can be read it is dropped, so that a later
+        pass asks anew."""
+
         def answered(body: bytes | None) -> None:
             self._unanswered -= 1
-            handler(body)
+            if self._suspicion is not suspicion or self._is_elsewhere:
+                return  # nobody needs to know any more
+            if body is None:
+                self._suspicion = None
+                return
+            try:
+                read(body)
+            except (MessageError, SymbolError) as error:
+                self._suspicion = None
+                self._context.alert("unreadable_answer", f"{what}: {error}")
 
         self._unanswered += 1
         self._queries.ask(request, answered)
 
-    def _unreadable(self, why: str) -> None:
-        self._suspicion = None
-        self._context.alert("unreadable_answer", why)
-
-    def _on_mode(self, suspicion: _Suspicion, body: bytes | None) -> None:
-        if self._suspicion is not suspicion:
-            return
-        if body is None:
-            self._suspicion = None
-            return
-        try:
-            mode = read_account_mode(body)
-        except MessageError as error:
-            self._unreadable(f"userAbstraction: {error}")
-            return
-        if mode in SEPARATE_MODES:
-            self._ask(info_requests.perp_dexs(), partial(self._on_dexes, suspicion))
+    def _on_mode(self, suspicion: _Suspicion, body: bytes) -> None:
+        if read_account_mode(body) in SEPARATE_MODES:
+            self._ask(suspicion, "perpDexs", info_requests.perp_dexs(), partial(self._on_dexes, suspicion))
         else:
             self._is_elsewhere = True
 
-    def _on_dexes(self, suspicion: _Suspicion, body: bytes | None) -> None:
-        if self._suspicion is not suspicion:
-            return
-        if body is None:
-            self._suspicion = None
-            return
-        try:
-            names = dex_names(body)
-        except SymbolError as error:
-            self._unreadable(f"perpDexs: {error}")
-            return
-        suspicion.unasked = dict.fromkeys(name for name in names if name not in self._context.dexes)
+    def _on_dexes(self, suspicion: _Suspicion, body: bytes) -> None:
+        others = (name for name in dex_names(body) if name not in self._context.dexes)
+        suspicion.unasked = dict.fromkeys(others)
         suspicion.is_all_here = not suspicion.unasked
         for name in suspicion.unasked:
-            self._ask(
-                info_requests.clearinghouse_state(self._context.account_address, name),
-                partial(self._on_other_dex, suspicion, name),
-            )
+            request = info_requests.clearinghouse_state(self._context.account_address, name)
+            read = partial(self._on_other_dex, suspicion, name)
+            self._ask(suspicion, f"clearinghouseState {name}", request, read)
 
-    def _on_other_dex(self, suspicion: _Suspicion, name: str, body: bytes | None) -> None:
-        if self._suspicion is not suspicion or self._is_elsewhere:
-            return
-        if body is None:
-            self._suspicion = None
-            return
-        try:
-            state = self._context.messages.read_account_state(body)
-        except MessageError as error:
-            self._unreadable(f"clearinghouseState {name}: {error}")
-            return
+    def _on_other_dex(self, suspicion: _Suspicion, name: str, body: bytes) -> None:
+        state = self._context.messages.read_account_state(body)
         if state.cash or state.positions:
             self._is_elsewhere = True
             self._context.alert(
