@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.enums import OrderType, PositionAction, Source, TimeInForce, TradeType
-from domain.events import Fill, LedgerEvent
+from domain.events import AccountFundingBooked, Fill, LedgerEvent
 from domain.in_flight_order import OrderView
 
 __all__ = [
@@ -96,6 +96,19 @@ class FundingUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rate: Decimal
     position_size: Decimal
     exchange_time_ms: int
+
+    @classmethod
+    def of_booked(cls, event: AccountFundingBooked) -> FundingUpdate:
+        """The payment as it is booked."""
+        return cls(
+            funding_key=event.funding_key,
+            trading_pair=event.trading_pair,
+            amount=event.amount,
+            token=event.token,
+            rate=event.rate,
+            position_size=event.position_size,
+            exchange_time_ms=event.exchange_time_ms or 0,
+        )
 
 
 class PositionUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -268,15 +268,7 @@ class AccountBooks:
             )
         events = self._events_at(sorted({position for (position,) in rows}))
         return [
-            FundingUpdate(
-                funding_key=event.funding_key,
-                trading_pair=event.trading_pair,
-                amount=event.amount,
-                token=event.token,
-                rate=event.rate,
-                position_size=event.position_size,
-                exchange_time_ms=event.exchange_time_ms or 0,
-            )
+            FundingUpdate.of_booked(event)
             for _, event in events
             if isinstance(event, AccountFundingBooked) and event.originator_id == self.id
         ]

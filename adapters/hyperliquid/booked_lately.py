@@ -49,15 +49,7 @@ class BookedLately:
                     is_of_order = isinstance(event, OrderFillCorrected)
                     self._book(event.now, event.originator_id if is_of_order else None)
             case AccountFundingBooked():
-                self._fundings[event.funding_key] = FundingUpdate(
-                    funding_key=event.funding_key,
-                    trading_pair=event.trading_pair,
-                    amount=event.amount,
-                    token=event.token,
-                    rate=event.rate,
-                    position_size=event.position_size,
-                    exchange_time_ms=event.exchange_time_ms or 0,
-                )
+                self._fundings[event.funding_key] = FundingUpdate.of_booked(event)
             case AccountLedgerUpdateBooked():
                 self._transfers[event.update_key] = Transfer(
                     update_key=event.update_key,

@@ -469,17 +469,7 @@ def books_of(log: Sequence[LedgerEvent]) -> Books:
                 book(event.now, owner)
         elif isinstance(event, AccountFundingBooked):
             cash += event.amount
-            fundings.append(
-                FundingUpdate(
-                    funding_key=event.funding_key,
-                    trading_pair=event.trading_pair,
-                    amount=event.amount,
-                    token=event.token,
-                    rate=event.rate,
-                    position_size=event.position_size,
-                    exchange_time_ms=event.exchange_time_ms or 0,
-                )
-            )
+            fundings.append(FundingUpdate.of_booked(event))
         elif isinstance(event, AccountLedgerUpdateBooked):
             cash += event.amount or 0
             transfers.append(
